@@ -1,0 +1,158 @@
+//! A source's entry points and the batch that it produces.
+
+use std::ffi::c_void;
+
+use crate::{Completion, Nothing, Slice, Strided};
+
+/// The symbol of a source's [`crate::instance::OpenFn`].
+pub const OPEN: &str = "iggy_source_open_v1";
+/// The symbol of [`Poll`].
+pub const POLL: &str = "iggy_source_poll_v1";
+/// The symbol of [`Settle`].
+pub const SETTLE: &str = "iggy_source_settle_v1";
+/// The symbol of a source's health check. A [`crate::instance::Plain`].
+pub const HEALTH: &str = "iggy_source_health_v1";
+/// The symbol of a source's [`crate::instance::Cancel`].
+pub const CANCEL: &str = "iggy_source_cancel_v1";
+/// The symbol of a source's close. A [`crate::instance::Plain`].
+pub const CLOSE: &str = "iggy_source_close_v1";
+
+/// Asks for the next batch. It may wait as long as it likes; the host cancels it.
+///
+/// # Safety
+///
+/// Host: calls the batch's `release` exactly once. Guest: completes once ([`Completion`]); what it took from the outside
+/// but did not return is offered again, also after a cancel.
+pub type Poll =
+    unsafe extern "C" fn(instance: u32, call: u64, completion: Completion<ProducedBatch>);
+
+/// Tells what became of a polled batch.
+///
+/// # Safety
+///
+/// Host: one for each poll that completed with [`crate::Status::OK`], in the order of the polls; `settlement` lives until the
+/// completion. Guest: completes once ([`Completion`]).
+pub type Settle = unsafe extern "C" fn(
+    instance: u32,
+    call: u64,
+    settlement: *const Settlement,
+    completion: Completion<Nothing>,
+);
+
+/// What became of a polled batch.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Settlement {
+    /// `size_of::<Settlement>()` of the host.
+    pub size: u32,
+    /// 1: confirmed by Iggy and its state saved. 0: given up; the source offers it again.
+    pub ack: u32,
+    /// The number of the poll call that returned the batch.
+    pub poll: u64,
+    /// Positions, in rising order, of messages that did not reach their stream because they were filtered, dead-lettered
+    /// or skipped by policy. They are settled all the same.
+    pub undelivered: *const u32,
+    /// Number of such positions.
+    pub undelivered_len: usize,
+}
+
+/// [`ProducedBatch::flags`]: the source has ended; no poll follows.
+pub const ENDED: u32 = 1;
+
+/// One polled batch.
+///
+/// The struct itself is lent for the completion. What it points at belongs to the guest until the host calls
+/// `release(owner)`: exactly once, from any thread, maybe after close. `release` touches neither the library's runtime nor
+/// thread-locals, and does not unwind.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ProducedBatch {
+    /// `size_of::<ProducedBatch>()` of the guest.
+    pub size: u32,
+    /// Bytes from one message to the next.
+    pub stride: u32,
+    /// The messages.
+    pub messages: *const ProducedMessage,
+    /// Number of messages; 0 is a poll that found nothing.
+    pub len: usize,
+    /// How the payloads are to be read: one of [`crate::schema`].
+    pub schema: u32,
+    /// [`ENDED`], or 0.
+    pub flags: u32,
+    /// 1 when `state` is the source's state after this batch, 0 when the state has not changed.
+    pub state_present: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The source's state after this batch.
+    pub state: Slice,
+    /// What `release` is called with.
+    pub owner: *mut c_void,
+    /// Gives the batch back.
+    pub release: Option<unsafe extern "C" fn(owner: *mut c_void)>,
+}
+
+/// [`ProducedMessage::present`]: `id_low` and `id_high` hold an id.
+pub const HAS_ID: u32 = 1;
+/// [`ProducedMessage::present`]: `checksum` is set.
+pub const HAS_CHECKSUM: u32 = 2;
+/// [`ProducedMessage::present`]: `timestamp` is set.
+pub const HAS_TIMESTAMP: u32 = 4;
+/// [`ProducedMessage::present`]: `origin_timestamp` is set.
+pub const HAS_ORIGIN_TIMESTAMP: u32 = 8;
+/// [`ProducedMessage::present`]: `key` is set.
+pub const HAS_KEY: u32 = 16;
+/// [`ProducedMessage::present`]: `route` is set.
+pub const HAS_ROUTE: u32 = 32;
+/// [`ProducedMessage::present`]: `offset` is set.
+pub const HAS_OFFSET: u32 = 64;
+
+/// One message on its way into Iggy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ProducedMessage {
+    /// Low half of the message's id, with [`HAS_ID`].
+    pub id_low: u64,
+    /// High half of the message's id, with [`HAS_ID`].
+    pub id_high: u64,
+    /// With [`HAS_CHECKSUM`].
+    pub checksum: u64,
+    /// In µs since the epoch, with [`HAS_TIMESTAMP`].
+    pub timestamp: u64,
+    /// When the outside made it, in µs since the epoch, with [`HAS_ORIGIN_TIMESTAMP`].
+    pub origin_timestamp: u64,
+    /// Which optional fields are set.
+    pub present: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The payload.
+    pub payload: Slice,
+    /// User headers in Iggy's own wire encoding; empty when there are none.
+    pub headers: Slice,
+    /// What the partition is chosen by, with [`HAS_KEY`].
+    pub key: Slice,
+    /// Where it goes, in UTF-8, with [`HAS_ROUTE`]: a route's name, or `/stream/topic`.
+    pub route: Slice,
+    /// The source's own token for the place after this message, with [`HAS_OFFSET`].
+    pub offset: Slice,
+}
+
+// SAFETY: plain addresses; reading through them is the reader's obligation (`Slice`).
+unsafe impl Send for ProducedBatch {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for ProducedBatch {}
+// SAFETY: as above.
+unsafe impl Send for Settlement {}
+// SAFETY: as above.
+unsafe impl Sync for Settlement {}
+
+impl ProducedBatch {
+    /// The messages, or `None` when they cannot be an array ([`Strided::new`]).
+    ///
+    /// # Safety
+    ///
+    /// The batch came with the completion of a poll and is not released during `'a`.
+    pub unsafe fn messages<'a>(&self) -> Option<Strided<'a, ProducedMessage>> {
+        // SAFETY: the guest keeps `len` messages of `stride` bytes until `release` (`ProducedBatch`).
+        unsafe { Strided::new(self.messages, self.len, self.stride) }
+    }
+}
