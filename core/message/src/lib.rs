@@ -13,7 +13,7 @@ mod state;
 mod topic;
 
 pub use error::{Class, Error, FailedRecord, Scope};
-pub use headers::{HeaderKey, HeaderKind, HeaderValue, UserHeaders};
+pub use headers::{HeaderField, HeaderKey, HeaderKind, HeaderValue, UserHeaders};
 pub use message::{ConsumedMessage, DecodedMessage, ProducedMessage, ProducedMessages};
 pub use payload::Payload;
 pub use schema::Schema;
