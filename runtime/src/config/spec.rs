@@ -1,0 +1,277 @@
+//! The resolved configuration: no options that mean a default, no strings that mean something else. `resolve` makes it from what
+//! was written, the supervisor builds from it.
+
+use std::{path::PathBuf, time::Duration};
+
+use iggy_connector_message::Schema;
+use secrecy::SecretString;
+
+/// Everything the daemon was told.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    pub iggy: Iggy,
+    pub state: State,
+    pub connectors: Connectors,
+    pub http: Http,
+    pub logging: Logging,
+    pub telemetry: Telemetry,
+    pub plugins: Plugins,
+    pub shutdown_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Iggy {
+    /// `host:port`, or an `iggy://` connection string.
+    pub address: String,
+    pub username: String,
+    pub password: SecretString,
+    /// Personal access token; wins over user and password.
+    pub token: Option<SecretString>,
+    pub tls: Option<IggyTls>,
+    /// The broker in this process, when enabled.
+    pub embedded: Option<Embedded>,
+}
+
+#[derive(Clone, Debug)]
+pub struct IggyTls {
+    pub ca_file: Option<PathBuf>,
+    pub domain: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    pub path: PathBuf,
+    /// Where it listens; `None` is the address of `[iggy]`.
+    pub address: Option<String>,
+    pub sync: Sync,
+    pub segment_size: u64,
+    pub retention_interval: Duration,
+    pub max_connections: usize,
+    pub poll_hold: Duration,
+}
+
+/// When the embedded broker forces messages to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    Os,
+    EveryBatch,
+    Interval(Duration),
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    pub path: PathBuf,
+}
+
+/// Where connectors come from, besides those inline in the runtime file.
+#[derive(Clone, Debug)]
+pub enum Connectors {
+    Local { config_dir: Option<PathBuf> },
+    Http(HttpProvider),
+}
+
+/// The HTTP provider's settings, kept as written until the provider exists.
+#[derive(Clone, Debug)]
+pub struct HttpProvider {
+    pub base_url: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub enabled: bool,
+    pub address: String,
+    /// Header `api-key`; `None` serves loopback only.
+    pub api_key: Option<SecretString>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    pub format: LogFormat,
+    /// A level or an `EnvFilter` directive.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    pub enabled: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugins {
+    /// Threads of each loaded library's own runtime.
+    pub worker_threads: u32,
+    pub search_paths: Vec<PathBuf>,
+}
+
+/// Which way messages flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    Sink,
+    Source,
+}
+
+impl Direction {
+    /// `sink` or `source`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sink => "sink",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// One connector, ready to be built.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    pub direction: Direction,
+    pub key: String,
+    pub enabled: bool,
+    pub version: u32,
+    pub name: String,
+    /// The plugin, as written; `plugin::locate` finds the file.
+    pub path: String,
+    /// The file the connector was read from: relative plugin paths are tried from its folder too.
+    pub origin: PathBuf,
+    /// How the API shows `plugin_config`, as written.
+    pub plugin_config_format: Option<String>,
+    /// May hold secrets: never printed.
+    pub plugin_config: PluginConfig,
+    /// In file order.
+    pub transforms: Vec<Transform>,
+    pub streams: Streams,
+    pub verbose: bool,
+    pub benchmark: bool,
+    pub deadlines: Deadlines,
+    /// Sinks: how often settled offsets are stored.
+    pub commit_interval: Duration,
+    /// Names the client at the broker.
+    pub consumer_name: String,
+    pub retry: Backoff,
+    pub restart: Restart,
+    pub on_invalid: OnInvalid,
+}
+
+/// A plugin's own configuration. `Debug` says only that there is one.
+#[derive(Clone, PartialEq)]
+pub struct PluginConfig(pub serde_json::Value);
+
+impl std::fmt::Debug for PluginConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PluginConfig(***)")
+    }
+}
+
+/// One entry of `transforms`, with its config as written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transform {
+    pub r#type: String,
+    pub config: serde_json::Value,
+}
+
+#[derive(Clone, Debug)]
+pub enum Streams {
+    Inputs(Vec<Input>),
+    Outputs(Vec<Output>),
+}
+
+/// One `[[streams]]` entry of a sink.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub stream: String,
+    pub topics: Vec<String>,
+    pub schema: Schema,
+    pub batch_length: u32,
+    /// The wait when every partition was empty.
+    pub poll_interval: Duration,
+    pub consumer_group: String,
+    /// Created when missing, with this many partitions (as for sources: a sink may be started first).
+    pub partitions: u32,
+    pub create: bool,
+}
+
+/// One `[[streams]]` entry of a source.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub stream: String,
+    pub topic: String,
+    pub schema: Schema,
+    /// Most messages sent in one request.
+    pub batch_length: u32,
+    /// The wait after an empty poll.
+    pub poll_interval: Duration,
+    /// Of a topic that is created.
+    pub partitions: u32,
+    /// Whether a missing stream or topic is created.
+    pub create: bool,
+}
+
+/// How long each call into a plugin may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    pub open: Duration,
+    pub consume: Duration,
+    /// `None`: a poll may wait; it is cancelled on stop.
+    pub poll: Option<Duration>,
+    pub close: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            open: Duration::from_secs(30),
+            consume: Duration::from_secs(5 * 60),
+            poll: None,
+            close: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Growing waits between attempts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    pub initial: Duration,
+    pub max: Duration,
+    pub multiplier: f64,
+    /// Share of each wait that is random, 0 to 1.
+    pub jitter: f64,
+    /// 0 = for ever.
+    pub max_attempts: u32,
+}
+
+/// `[retry]`: 500ms to 30s, for ever.
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            max: Duration::from_secs(30),
+            multiplier: 2.0,
+            jitter: 0.5,
+            max_attempts: 0,
+        }
+    }
+}
+
+/// What happens after a connector failed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Restart {
+    /// `policy = "never"`: it stays in `error`.
+    Never,
+    /// `policy = "on_failure"`, the default: 1s to 1m, for ever.
+    OnFailure(Backoff),
+}
+
+/// What happens to a record that can never succeed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// The connector stops with its position kept. The default without a `[dlq]`.
+    #[default]
+    Stop,
+    /// The record is counted as failed and left behind.
+    Skip,
+}

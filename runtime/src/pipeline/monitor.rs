@@ -1,0 +1,130 @@
+//! What a pipeline lets others see while it runs: counts, and whether it is retrying.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
+
+use tokio::sync::watch;
+
+/// Running counts of one connector, since the daemon started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    produced: AtomicU64,
+    sent: AtomicU64,
+    consumed: AtomicU64,
+    processed: AtomicU64,
+    filtered: AtomicU64,
+    failed: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// A reading of [`Counters`].
+///
+/// At rest `consumed = processed + filtered + failed` for a sink and `produced = sent + filtered + failed` for a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Polled from the plugin (sources).
+    pub produced: u64,
+    /// Confirmed by Iggy (sources).
+    pub sent: u64,
+    /// Received from Iggy (sinks).
+    pub consumed: u64,
+    /// Delivered (sinks).
+    pub processed: u64,
+    pub filtered: u64,
+    /// Skipped or dead-lettered.
+    pub failed: u64,
+    /// Attempts and batches that did not succeed.
+    pub errors: u64,
+}
+
+impl Counters {
+    pub fn read(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // What leaves is read before what entered, so that a reading in mid-flow never shows more out than in.
+        let (sent, processed) = (read(&self.sent), read(&self.processed));
+        let (filtered, failed) = (read(&self.filtered), read(&self.failed));
+        Counts {
+            produced: read(&self.produced),
+            sent,
+            consumed: read(&self.consumed),
+            processed,
+            filtered,
+            failed,
+            errors: read(&self.errors),
+        }
+    }
+
+    pub(super) fn produced(&self, messages: usize) {
+        add(&self.produced, messages);
+    }
+
+    pub(super) fn sent(&self, messages: usize) {
+        add(&self.sent, messages);
+    }
+
+    pub(super) fn consumed(&self, messages: usize) {
+        add(&self.consumed, messages);
+    }
+
+    pub(super) fn processed(&self, messages: usize) {
+        add(&self.processed, messages);
+    }
+
+    pub(super) fn filtered(&self, messages: usize) {
+        add(&self.filtered, messages);
+    }
+
+    pub(super) fn failed(&self, messages: usize) {
+        add(&self.failed, messages);
+    }
+
+    /// Also counted by the supervisor, for what goes wrong outside the loops.
+    pub fn error(&self) {
+        add(&self.errors, 1);
+    }
+}
+
+fn add(counter: &AtomicU64, messages: usize) {
+    counter.fetch_add(messages as u64, Ordering::Relaxed);
+}
+
+/// Why a pipeline is waiting to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retrying {
+    pub reason: String,
+    pub next_attempt: SystemTime,
+}
+
+/// What a pipeline reports to: shared with the connector's task, which alone decides what the status is.
+#[derive(Debug)]
+pub struct Monitor {
+    pub counters: Counters,
+    retrying: watch::Sender<Option<Retrying>>,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self {
+            counters: Counters::default(),
+            retrying: watch::channel(None).0,
+        }
+    }
+}
+
+impl Monitor {
+    /// Changes whenever the pipeline begins or ends retrying.
+    pub fn retrying(&self) -> watch::Receiver<Option<Retrying>> {
+        self.retrying.subscribe()
+    }
+
+    pub(super) fn begin_retry(&self, retrying: Retrying) {
+        self.retrying.send_replace(Some(retrying));
+    }
+
+    /// Also called by the supervisor when a pipeline has ended in mid-retry.
+    pub fn end_retry(&self) {
+        self.retrying.send_if_modified(|retrying| retrying.take().is_some());
+    }
+}

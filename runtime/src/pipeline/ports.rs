@@ -1,0 +1,243 @@
+//! What the pipeline asks of its neighbours: a consumer and a producer of streams, a plugin, a store for state.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use iggy_connector_message::{Schema, TopicMetadata};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// One message on its way out of Iggy. Its bytes are shared with the broker's reply that they arrived in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub id: u128,
+    pub offset: u64,
+    pub checksum: u64,
+    pub timestamp: u64,
+    pub origin_timestamp: u64,
+    /// User headers in Iggy's wire encoding.
+    pub headers: Bytes,
+    pub payload: Bytes,
+}
+
+/// What one poll of the broker returned: messages of one partition, in order, at least one.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Which `[[streams]]` entry it belongs to, from 0.
+    pub input: usize,
+    pub topic: Arc<TopicMetadata>,
+    pub partition_id: u32,
+    /// The partition's last offset when it was polled.
+    pub current_offset: u64,
+    pub messages: Vec<Message>,
+    /// Handed back with the position; the consumer's own.
+    pub epoch: u64,
+}
+
+/// Everything of a partition up to here is settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub topic: Arc<TopicMetadata>,
+    pub partition_id: u32,
+    pub offset: u64,
+    /// As in [`Fetched::epoch`]: the consumer drops positions of a partition that it has lost since.
+    pub epoch: u64,
+}
+
+/// Reads the topics of a sink and stores what is settled.
+pub trait Consumer: Send {
+    /// Sends batches to `batches` until `stop` or until the receiver is gone, and stores the positions that come from `settled`.
+    /// After the last batch it goes on storing until `settled` is closed, stores what is left and leaves its groups.
+    ///
+    /// # Errors
+    ///
+    /// The broker could not be reached or refused. What was not stored is delivered again later.
+    fn run(
+        self,
+        batches: mpsc::Sender<Fetched>,
+        settled: mpsc::Receiver<Position>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// One batch as a sink's plugin gets it.
+#[derive(Debug)]
+pub struct Batch {
+    pub topic: Arc<TopicMetadata>,
+    pub partition_id: u32,
+    pub current_offset: u64,
+    /// What the payloads are now.
+    pub schema: Schema,
+    pub messages: Vec<Message>,
+}
+
+/// A record of a batch that a plugin named as failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Position in the batch.
+    pub index: usize,
+    /// [`FailureKind::Transient`], [`FailureKind::Invalid`] or [`FailureKind::Fatal`].
+    pub kind: FailureKind,
+    pub message: String,
+}
+
+/// Why a call or a step did not succeed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+    /// How long the other side asked to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// What can be done about a [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Try again later.
+    Transient,
+    /// The data can never succeed.
+    Invalid,
+    /// The connector cannot go on.
+    Fatal,
+    /// The plugin's code panicked; the connector cannot go on.
+    Panicked,
+    /// The call ended on request, without an effect.
+    Cancelled,
+    /// The plugin did not answer, not even to a cancel; its instance is abandoned.
+    Hung,
+    /// The plugin broke the contract; a bug of the plugin.
+    Contract,
+}
+
+impl Failure {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Transient, message)
+    }
+
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Fatal, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            FailureKind::Panicked => write!(f, "panicked: {}", self.message),
+            FailureKind::Hung => write!(f, "hung: {}", self.message),
+            FailureKind::Contract => write!(f, "contract broken: {}", self.message),
+            FailureKind::Cancelled => write!(f, "cancelled: {}", self.message),
+            FailureKind::Transient | FailureKind::Invalid | FailureKind::Fatal => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An open instance of a sink.
+pub trait SinkPlugin: Send + Sync {
+    /// Hands over one batch and waits, within the connector's deadline, for what became of it. `Ok` lists the records that failed, by
+    /// rising index without repetition, each inside the batch; every other one is durable.
+    ///
+    /// # Errors
+    ///
+    /// The batch failed as a whole.
+    fn consume(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Vec<Failed>, Failure>> + Send;
+
+    /// Makes everything that was handed over durable.
+    ///
+    /// # Errors
+    ///
+    /// It did not become durable.
+    fn flush(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// One message on its way into Iggy. The payload is the plugin's own memory, given back when the last clone is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Produced {
+    pub id: Option<u128>,
+    pub origin_timestamp: Option<u64>,
+    /// User headers in Iggy's wire encoding.
+    pub headers: Bytes,
+    pub payload: Bytes,
+    pub key: Option<Bytes>,
+    /// A route's name, or `/stream/topic`.
+    pub route: Option<Bytes>,
+}
+
+/// What one poll of a source returned.
+#[derive(Debug)]
+pub struct Polled {
+    /// Names the poll when it is settled.
+    pub poll: u64,
+    pub schema: Schema,
+    pub messages: Vec<Produced>,
+    /// The state after these messages, when it has changed.
+    pub state: Option<Bytes>,
+    /// The source has ended by itself; no poll follows.
+    pub ended: bool,
+}
+
+/// What became of a polled batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Confirmed by Iggy and state saved; `undelivered` lists positions that were filtered or failed, in rising order.
+    Ack { undelivered: Vec<u32> },
+    /// Given up; the source offers it again.
+    Nack,
+}
+
+/// An open instance of a source.
+pub trait SourcePlugin: Send + Sync {
+    /// Asks for the next batch and waits for it. After `stop` a waiting poll gets a moment, then is cancelled and fails with
+    /// [`FailureKind::Cancelled`].
+    ///
+    /// # Errors
+    ///
+    /// The source could not offer a batch.
+    fn poll(&self, stop: &CancellationToken) -> impl Future<Output = Result<Polled, Failure>> + Send;
+
+    /// Tells what became of a batch, once for each successful poll, in the order of the polls.
+    ///
+    /// # Errors
+    ///
+    /// The source did not take it; the same settlement may be repeated.
+    fn settle(&self, poll: u64, settlement: Settlement) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Sends to the topics of a source.
+pub trait Producer: Send + Sync {
+    /// A batch whose ids, targets and partitions are fixed, and which knows what Iggy has confirmed of it.
+    type Shipment: Send;
+
+    /// Fixes each message's id, target and partition. `messages` are in poll order, each with the number of its output.
+    ///
+    /// # Errors
+    ///
+    /// The broker could not be asked for a topic's partitions.
+    fn prepare(&self, messages: Vec<(usize, Produced)>) -> impl Future<Output = Result<Self::Shipment, Failure>> + Send;
+
+    /// Sends whatever of the shipment is not confirmed yet. May be called again after an error.
+    ///
+    /// # Errors
+    ///
+    /// Something was not confirmed.
+    fn send(&self, shipment: &mut Self::Shipment) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Keeps one connector's state.
+pub trait StateStore: Send + Sync {
+    /// Makes `state` the saved one; durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written; the one before is still there.
+    fn save(&self, state: Bytes) -> impl Future<Output = Result<(), Failure>> + Send;
+}
