@@ -1,17 +1,22 @@
 //! The two loops that move messages, and what they share. The pipeline knows neither the fence nor the Iggy client: it works
 //! on the ports of `ports`, which `plugin`, `stream` and `state` implement.
 
+mod attempts;
 mod backoff;
 mod monitor;
 mod ports;
+pub mod sink;
+pub mod source;
+mod stages;
 
-
-
-
+pub use attempts::Attempts;
 pub use backoff::Backoff;
 pub use monitor::{Counters, Counts, Monitor, Retrying};
 pub use ports::{
     Batch, Consumer, Failed, Failure, FailureKind, Fetched, Message, Polled, Position, Produced, Producer, Settlement,
     SinkPlugin, SourcePlugin, StateStore,
 };
+pub use stages::{Rejected, Stages};
 
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,16 @@ impl Counters {
         add(&self.consumed, messages);
     }
 
+    /// Takes back what was received and given up before it was settled: it will be received again.
+    pub(super) fn unconsumed(&self, messages: usize) {
+        self.consumed.fetch_sub(messages as u64, Ordering::Relaxed);
+    }
+
+    /// As [`Counters::unconsumed`], for what was polled and nacked.
+    pub(super) fn unproduced(&self, messages: usize) {
+        self.produced.fetch_sub(messages as u64, Ordering::Relaxed);
+    }
+
     pub(super) fn processed(&self, messages: usize) {
         add(&self.processed, messages);
     }

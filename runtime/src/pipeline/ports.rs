@@ -99,6 +99,8 @@ pub enum FailureKind {
     Invalid,
     /// The connector cannot go on.
     Fatal,
+    /// It was worth trying again, and was tried as often as the policy allows.
+    Exhausted,
     /// The plugin's code panicked; the connector cannot go on.
     Panicked,
     /// The call ended on request, without an effect.
@@ -134,7 +136,7 @@ impl fmt::Display for Failure {
             FailureKind::Hung => write!(f, "hung: {}", self.message),
             FailureKind::Contract => write!(f, "contract broken: {}", self.message),
             FailureKind::Cancelled => write!(f, "cancelled: {}", self.message),
-            FailureKind::Transient | FailureKind::Invalid | FailureKind::Fatal => f.write_str(&self.message),
+            _ => f.write_str(&self.message),
         }
     }
 }
@@ -217,12 +219,16 @@ pub trait Producer: Send + Sync {
     /// A batch whose ids, targets and partitions are fixed, and which knows what Iggy has confirmed of it.
     type Shipment: Send;
 
-    /// Fixes each message's id, target and partition. `messages` are in poll order, each with the number of its output.
+    /// Fixes each message's id, target and partition. `messages` are in poll order, each with the number of its output; they are
+    /// taken on success and left alone on failure, so that trying again needs no copy.
     ///
     /// # Errors
     ///
     /// The broker could not be asked for a topic's partitions.
-    fn prepare(&self, messages: Vec<(usize, Produced)>) -> impl Future<Output = Result<Self::Shipment, Failure>> + Send;
+    fn prepare(
+        &self,
+        messages: &mut Vec<(usize, Produced)>,
+    ) -> impl Future<Output = Result<Self::Shipment, Failure>> + Send;
 
     /// Sends whatever of the shipment is not confirmed yet. May be called again after an error.
     ///

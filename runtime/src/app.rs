@@ -1,0 +1,174 @@
+//! The composition root: builds the daemon from its configuration, runs it until it is told to stop, and drains it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use iggy_connector_broker::{Broker, Handle as BrokerHandle};
+use secrecy::ExposeSecret as _;
+use tokio::{net::lookup_host, signal::unix, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    api,
+    config::{Loaded, spec},
+    plugin, state,
+    supervisor::{Host, Supervisor},
+};
+
+/// What is kept of the shutdown's time for closing libraries, the API and the broker, after the connectors.
+const CLOSING_SHARE: u32 = 10;
+
+/// A daemon whose connectors have been started.
+pub struct App {
+    supervisor: Supervisor,
+    host: Arc<Host>,
+    broker: Option<BrokerHandle>,
+    api: Option<JoinHandle<()>>,
+    stop_api: CancellationToken,
+    shutdown_timeout: Duration,
+}
+
+/// Starts the daemon and runs it until SIGINT or SIGTERM. Returns whether everything was drained in time.
+///
+/// # Errors
+///
+/// Something that every connector needs cannot be had: the state folder, the embedded broker, the API's address.
+pub async fn run(loaded: Loaded) -> Result<bool, String> {
+    let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
+    let app = App::start(loaded).await?;
+    let signal = signals.next().await;
+    info!(signal, "stopping; a second signal exits at once");
+    tokio::select! {
+        biased;
+        drained = app.stop() => Ok(drained),
+        signal = signals.next() => {
+            warn!(signal, "exiting at once; what was in flight is delivered again");
+            Ok(false)
+        }
+    }
+}
+
+impl App {
+    /// Builds everything and starts every enabled connector.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    pub async fn start(loaded: Loaded) -> Result<Self, String> {
+        let Loaded {
+            runtime,
+            connectors,
+            unusable,
+            ..
+        } = loaded;
+        let state = state::Folder::open(&runtime.state.path).map_err(|error| error.to_string())?;
+        let plugins = plugin::Registry::new(&runtime.state.path, runtime.plugins.worker_threads)
+            .map_err(|error| error.to_string())?;
+        let listener = match runtime.http.enabled {
+            true => Some(api::Listener::bind(&runtime.http).await?),
+            false => None,
+        };
+        let mut iggy = runtime.iggy;
+        let broker = start_broker(&mut iggy).await?;
+        let host = Arc::new(Host {
+            iggy,
+            plugins,
+            search_paths: runtime.plugins.search_paths,
+            state,
+        });
+        let supervisor = Supervisor::start(&host, connectors, unusable);
+        let stop_api = CancellationToken::new();
+        let api = listener.map(|listener| tokio::spawn(listener.serve(supervisor.handles(), stop_api.clone())));
+        Ok(Self {
+            supervisor,
+            host,
+            broker,
+            api,
+            stop_api,
+            shutdown_timeout: runtime.shutdown_timeout,
+        })
+    }
+
+    /// Drains the connectors, then closes everything else. Returns whether all of it was done in time.
+    pub async fn stop(self) -> bool {
+        let deadline = Instant::now() + self.shutdown_timeout;
+        let closing = self.shutdown_timeout / CLOSING_SHARE;
+        let abandoned = self.supervisor.stop(deadline - closing).await;
+        for connector in &abandoned {
+            error!(connector, "abandoned: it did not stop in time; what it had in flight is delivered again");
+        }
+        self.stop_api.cancel();
+        if let Some(api) = self.api {
+            // The API bounds its own close; only a panic of ours could be lost here, and it has been logged.
+            let _ = api.await;
+        }
+        let libraries = self.host.plugins.shutdown(closing).await;
+        if let Some(broker) = self.broker {
+            broker.shutdown().await;
+        }
+        info!("stopped");
+        abandoned.is_empty() && libraries
+    }
+}
+
+/// Starts the embedded broker when it is enabled, and points `iggy.address` at where it really listens.
+async fn start_broker(iggy: &mut spec::Iggy) -> Result<Option<BrokerHandle>, String> {
+    let Some(embedded) = &iggy.embedded else {
+        return Ok(None);
+    };
+    let listen = embedded.address.clone().unwrap_or_else(|| iggy.address.clone());
+    let config = iggy_connector_broker::Config {
+        listen: resolve(&listen).await?,
+        dir: embedded.path.clone(),
+        username: iggy.username.clone(),
+        password: iggy.password.expose_secret().to_owned().into(),
+        token: iggy.token.as_ref().map(|token| token.expose_secret().to_owned().into()),
+        sync: match embedded.sync {
+            spec::Sync::Os => iggy_connector_broker::SyncPolicy::Os,
+            spec::Sync::EveryBatch => iggy_connector_broker::SyncPolicy::EveryBatch,
+            spec::Sync::Interval(interval) => iggy_connector_broker::SyncPolicy::Interval(interval),
+        },
+        segment_size: embedded.segment_size,
+        retention_interval: embedded.retention_interval,
+        max_connections: embedded.max_connections,
+        poll_hold: embedded.poll_hold,
+        ..Default::default()
+    };
+    let broker = Broker::start(config).await.map_err(|error| format!("embedded broker at {listen}: {error}"))?;
+    info!(address = %broker.address(), path = %embedded.path.display(), "embedded broker is listening");
+    iggy.address = broker.address().to_string();
+    Ok(Some(broker))
+}
+
+/// The socket address of `host:port`.
+async fn resolve(listen: &str) -> Result<SocketAddr, String> {
+    if listen.contains("://") {
+        return Err(format!(
+            "iggy.address = \"{listen}\" is a connection string: set iggy.embedded.address to the host:port that the embedded broker is to listen on"
+        ));
+    }
+    let mut found = lookup_host(listen).await.map_err(|error| format!("iggy.address = \"{listen}\": {error}"))?;
+    found.next().ok_or_else(|| format!("iggy.address = \"{listen}\" has no address"))
+}
+
+/// The signals that stop the daemon.
+struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(unix::SignalKind::interrupt())?,
+            terminate: unix::signal(unix::SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Trying again: what a failed attempt costs, told to whoever watches. Used by both loops and by the supervisor.
+
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Backoff, Failure, FailureKind, Monitor, Retrying};
+use crate::config::spec;
+
+/// The attempts at one step.
+pub struct Attempts<'a> {
+    step: &'static str,
+    backoff: Backoff,
+    monitor: &'a Monitor,
+    stop: &'a CancellationToken,
+}
+
+impl<'a> Attempts<'a> {
+    /// `step` says in logs what is being tried, for example `send`.
+    pub fn new(step: &'static str, backoff: spec::Backoff, monitor: &'a Monitor, stop: &'a CancellationToken) -> Self {
+        Self {
+            step,
+            backoff: Backoff::new(backoff),
+            monitor,
+            stop,
+        }
+    }
+
+    /// Waits until the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// The failure itself when it is not transient; [`FailureKind::Exhausted`] after enough attempts; [`FailureKind::Cancelled`] when the
+    /// connector is being stopped.
+    pub async fn pause(&mut self, failure: Failure) -> Result<(), Failure> {
+        if failure.kind == FailureKind::Cancelled {
+            return Err(failure);
+        }
+        self.monitor.counters.error();
+        if failure.kind != FailureKind::Transient {
+            return Err(failure);
+        }
+        let Some(delay) = self.backoff.next(failure.retry_after) else {
+            let attempts = self.backoff.attempts() + 1;
+            return Err(Failure::new(
+                FailureKind::Exhausted,
+                format!("given up after {attempts} attempts: {}", failure.message),
+            ));
+        };
+        warn!(step = self.step, error = %failure, attempt = self.backoff.attempts(), retry_in = ?delay, "trying again");
+        self.monitor.begin_retry(Retrying {
+            reason: failure.message,
+            next_attempt: SystemTime::now() + delay,
+        });
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Failure::new(FailureKind::Cancelled, "stopped while trying again")),
+            () = tokio::time::sleep(delay) => Ok(()),
+        }
+    }
+
+    /// The step has succeeded.
+    pub fn done(&mut self) {
+        if self.backoff.attempts() > 0 {
+            self.backoff.reset();
+            self.monitor.end_retry();
+        }
+    }
+}
+
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        self.done();
+    }
+}

@@ -1,0 +1,625 @@
+//! The two loops against fakes: what is settled, what is stored, what is counted, in which order.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use iggy_connector_message::{Schema, TopicMetadata};
+use iggy_connector_transform::Chain;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Batch, Consumer, Counts, Failed, Failure, FailureKind, Fetched, Message, Monitor, Polled, Position, Produced,
+    Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore, sink::Sink, source,
+};
+use crate::config::spec::{self, OnInvalid};
+
+/// What happened, in order, told by all fakes.
+type Journal = Arc<Mutex<Vec<String>>>;
+
+fn note(journal: &Journal, what: impl Into<String>) {
+    journal.lock().unwrap().push(what.into());
+}
+
+fn topic() -> Arc<TopicMetadata> {
+    Arc::new(TopicMetadata {
+        stream: "s".to_owned(),
+        topic: "t".to_owned(),
+    })
+}
+
+fn add_hello() -> Chain {
+    let config = json!({ "fields": [{ "key": "message", "value": { "static": "hello" } }] });
+    Chain::from_config(&[("add_fields".to_owned(), config)]).unwrap()
+}
+
+mod sinks {
+    use super::*;
+
+    /// Gives out batches whose payloads are the JSON numbers from `first` on, and journals what is stored.
+    struct Batches {
+        batches: Vec<Vec<&'static str>>,
+        journal: Journal,
+        /// Ends with this instead of waiting for the stop.
+        ends_with: Option<Failure>,
+    }
+
+    impl Consumer for Batches {
+        async fn run(
+            self,
+            batches: mpsc::Sender<Fetched>,
+            mut settled: mpsc::Receiver<Position>,
+            stop: CancellationToken,
+        ) -> Result<(), Failure> {
+            let mut offset = 0;
+            for payloads in self.batches {
+                let messages = payloads.iter().map(|payload| {
+                    offset += 1;
+                    message(offset - 1, payload)
+                });
+                let fetched = Fetched {
+                    input: 0,
+                    topic: topic(),
+                    partition_id: 0,
+                    current_offset: 99,
+                    messages: messages.collect(),
+                    epoch: 1,
+                };
+                if batches.send(fetched).await.is_err() {
+                    break;
+                }
+            }
+            if let Some(failure) = self.ends_with {
+                return Err(failure);
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = batches.closed() => {}
+            }
+            drop(batches);
+            while let Some(position) = settled.recv().await {
+                note(&self.journal, format!("store {}", position.offset));
+            }
+            Ok(())
+        }
+    }
+
+    fn message(offset: u64, payload: &'static str) -> Message {
+        Message {
+            id: u128::from(offset),
+            offset,
+            checksum: 0,
+            timestamp: 1,
+            origin_timestamp: 1,
+            headers: Bytes::new(),
+            payload: Bytes::from_static(payload.as_bytes()),
+        }
+    }
+
+    /// Answers from a script, then always with success; stops the run after as many calls as it is told.
+    struct Script {
+        answers: Mutex<VecDeque<Result<Vec<Failed>, Failure>>>,
+        journal: Journal,
+        stop: CancellationToken,
+        stop_after: Mutex<usize>,
+    }
+
+    impl SinkPlugin for Script {
+        async fn consume(&self, batch: Arc<Batch>) -> Result<Vec<Failed>, Failure> {
+            let payloads = batch.messages.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned());
+            note(&self.journal, format!("consume {}", payloads.collect::<Vec<_>>().join(" ")));
+            let mut left = self.stop_after.lock().unwrap();
+            *left -= 1;
+            if *left == 0 {
+                self.stop.cancel();
+            }
+            self.answers.lock().unwrap().pop_front().unwrap_or(Ok(Vec::new()))
+        }
+
+        async fn flush(&self) -> Result<(), Failure> {
+            note(&self.journal, "flush");
+            Ok(())
+        }
+    }
+
+    struct Run {
+        result: Result<(), Failure>,
+        journal: Vec<String>,
+        counts: Counts,
+    }
+
+    struct Case {
+        batches: Vec<Vec<&'static str>>,
+        answers: Vec<Result<Vec<Failed>, Failure>>,
+        calls: usize,
+        transforms: Chain,
+        on_invalid: OnInvalid,
+        ends_with: Option<Failure>,
+        max_attempts: u32,
+    }
+
+    impl Default for Case {
+        fn default() -> Self {
+            Self {
+                batches: vec![vec!["1", "2", "3"]],
+                answers: Vec::new(),
+                calls: 1,
+                transforms: Chain::default(),
+                on_invalid: OnInvalid::Stop,
+                ends_with: None,
+                max_attempts: 0,
+            }
+        }
+    }
+
+    async fn run(case: Case) -> Run {
+        let journal = Journal::default();
+        let stop = CancellationToken::new();
+        let plugin = Script {
+            answers: Mutex::new(case.answers.into()),
+            journal: journal.clone(),
+            stop: stop.clone(),
+            stop_after: Mutex::new(case.calls),
+        };
+        let consumer = Batches {
+            batches: case.batches,
+            journal: journal.clone(),
+            ends_with: case.ends_with,
+        };
+        let monitor = Monitor::default();
+        let stages = [Stages::of_sink(Schema::Json, case.transforms).unwrap()];
+        let sink = Sink {
+            plugin: &plugin,
+            stages: &stages,
+            retry: spec::Backoff {
+                max_attempts: case.max_attempts,
+                ..spec::Backoff::default()
+            },
+            on_invalid: case.on_invalid,
+            verbose: false,
+            monitor: &monitor,
+        };
+        let result = sink.run(consumer, &stop).await;
+        let counts = monitor.counters.read();
+        assert_eq!(counts.consumed, counts.processed + counts.filtered + counts.failed, "{counts:?}");
+        let journal = journal.lock().unwrap().clone();
+        Run { result, journal, counts }
+    }
+
+    fn failed(index: usize, kind: FailureKind) -> Failed {
+        Failed {
+            index,
+            kind,
+            message: "no".to_owned(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_offset_is_stored_only_after_its_batch_is_consumed() {
+        let run = run(Case {
+            batches: vec![vec!["1", "2"], vec!["3"]],
+            calls: 2,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(run.journal, ["consume 1 2", "consume 3", "flush", "store 1", "store 2"]);
+        assert_eq!(run.counts.processed, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transient_failure_is_tried_again_and_only_with_what_failed() {
+        let run = run(Case {
+            answers: vec![
+                Err(Failure::transient("busy")),
+                Ok(vec![failed(1, FailureKind::Transient)]),
+            ],
+            calls: 3,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(run.journal, ["consume 1 2 3", "consume 1 2 3", "consume 2", "flush", "store 2"]);
+        assert_eq!((run.counts.processed, run.counts.errors), (3, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_the_sink_asked_for_is_kept() {
+        let before = tokio::time::Instant::now();
+        let asked = Failure {
+            retry_after: Some(Duration::from_secs(90)),
+            ..Failure::transient("429")
+        };
+        let run = run(Case {
+            answers: vec![Err(asked)],
+            calls: 2,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert!(before.elapsed() >= Duration::from_secs(90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalid_record_stops_the_sink_with_its_position_kept() {
+        let run = run(Case {
+            answers: vec![Ok(vec![failed(1, FailureKind::Invalid)])],
+            ..Case::default()
+        })
+        .await;
+        let failure = run.result.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Invalid);
+        assert!(failure.message.contains("offset 1"), "{failure}");
+        assert_eq!(run.journal, ["consume 1 2 3"]);
+        assert_eq!(run.counts.processed, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalid_record_is_counted_when_the_policy_is_to_skip_it() {
+        let run = run(Case {
+            answers: vec![Ok(vec![failed(1, FailureKind::Invalid)])],
+            on_invalid: OnInvalid::Skip,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(run.journal, ["consume 1 2 3", "flush", "store 2"]);
+        assert_eq!((run.counts.processed, run.counts.failed), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_does_not_decode_goes_by_the_same_policy() {
+        let poison = || Case {
+            batches: vec![vec!["{\"a\":1}", "{"]],
+            transforms: add_hello(),
+            ..Case::default()
+        };
+        let skipped = run(Case {
+            on_invalid: OnInvalid::Skip,
+            ..poison()
+        })
+        .await;
+        assert_eq!(skipped.result, Ok(()));
+        assert_eq!(
+            skipped.journal,
+            ["consume {\"a\":1,\"message\":\"hello\"}", "flush", "store 1"]
+        );
+        assert_eq!((skipped.counts.processed, skipped.counts.failed), (1, 1));
+        let stopped = run(poison()).await;
+        assert_eq!(stopped.result.unwrap_err().kind, FailureKind::Invalid);
+        assert!(stopped.journal.is_empty(), "{:?}", stopped.journal);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fatal_or_panicked_sink_ends_the_run_and_stores_nothing() {
+        for kind in [FailureKind::Fatal, FailureKind::Panicked, FailureKind::Hung, FailureKind::Contract] {
+            let run = run(Case {
+                answers: vec![Err(Failure::new(kind, "no"))],
+                ..Case::default()
+            })
+            .await;
+            assert_eq!(run.result.unwrap_err().kind, kind);
+            assert_eq!(run.journal, ["consume 1 2 3"]);
+            assert_eq!(run.counts.consumed, 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_run_out_when_they_are_counted() {
+        let run = run(Case {
+            answers: vec![Err(Failure::transient("busy")), Err(Failure::transient("busy"))],
+            calls: 9,
+            max_attempts: 1,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result.unwrap_err().kind, FailureKind::Exhausted);
+        assert_eq!(run.journal, ["consume 1 2 3", "consume 1 2 3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_waiting_for_another_attempt() {
+        let run = run(Case {
+            answers: vec![Err(Failure::transient("busy"))],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(run.journal, ["consume 1 2 3", "flush"]);
+        assert_eq!(run.counts.consumed, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_out_of_reach_is_told_after_the_batch_in_flight() {
+        let run = run(Case {
+            calls: 9,
+            ends_with: Some(Failure::transient("connection refused")),
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Err(Failure::transient("connection refused")));
+        assert_eq!(run.journal, ["consume 1 2 3", "flush"]);
+    }
+}
+
+mod sources {
+    use super::*;
+
+    /// Offers batches from a script, then waits for the stop.
+    struct Script {
+        polls: Mutex<VecDeque<Result<Polled, Failure>>>,
+        settle_failures: Mutex<VecDeque<Failure>>,
+        journal: Journal,
+        stop: CancellationToken,
+    }
+
+    impl SourcePlugin for Script {
+        async fn poll(&self, stop: &CancellationToken) -> Result<Polled, Failure> {
+            let next = self.polls.lock().unwrap().pop_front();
+            match next {
+                Some(polled) => polled,
+                None => {
+                    self.stop.cancel();
+                    stop.cancelled().await;
+                    Err(Failure::new(FailureKind::Cancelled, "stopped"))
+                }
+            }
+        }
+
+        async fn settle(&self, poll: u64, settlement: Settlement) -> Result<(), Failure> {
+            note(&self.journal, format!("settle {poll} {settlement:?}"));
+            self.settle_failures.lock().unwrap().pop_front().map_or(Ok(()), Err)
+        }
+    }
+
+    struct Topics {
+        failures: Mutex<VecDeque<Failure>>,
+        journal: Journal,
+    }
+
+    impl Producer for Topics {
+        type Shipment = Vec<Produced>;
+
+        async fn prepare(&self, messages: &mut Vec<(usize, Produced)>) -> Result<Self::Shipment, Failure> {
+            Ok(std::mem::take(messages).into_iter().map(|(_, message)| message).collect())
+        }
+
+        async fn send(&self, shipment: &mut Self::Shipment) -> Result<(), Failure> {
+            let payloads = shipment.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned());
+            note(&self.journal, format!("send {}", payloads.collect::<Vec<_>>().join(" ")));
+            self.failures.lock().unwrap().pop_front().map_or(Ok(()), Err)
+        }
+    }
+
+    struct Saved {
+        failures: Mutex<VecDeque<Failure>>,
+        journal: Journal,
+    }
+
+    impl StateStore for Saved {
+        async fn save(&self, state: Bytes) -> Result<(), Failure> {
+            note(&self.journal, format!("save {}", String::from_utf8_lossy(&state)));
+            self.failures.lock().unwrap().pop_front().map_or(Ok(()), Err)
+        }
+    }
+
+    fn polled(poll: u64, payloads: &[&'static str]) -> Polled {
+        let message = |payload: &&'static str| Produced {
+            payload: Bytes::from_static(payload.as_bytes()),
+            ..Produced::default()
+        };
+        Polled {
+            poll,
+            schema: Schema::Json,
+            messages: payloads.iter().map(message).collect(),
+            state: Some(Bytes::from(format!("after {poll}"))),
+            ended: false,
+        }
+    }
+
+    #[derive(Default)]
+    struct Case {
+        polls: Vec<Result<Polled, Failure>>,
+        send_failures: Vec<Failure>,
+        save_failures: Vec<Failure>,
+        settle_failures: Vec<Failure>,
+        transforms: Chain,
+        on_invalid: OnInvalid,
+    }
+
+    async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
+        let journal = Journal::default();
+        let stop = CancellationToken::new();
+        let plugin = Script {
+            polls: Mutex::new(case.polls.into()),
+            settle_failures: Mutex::new(case.settle_failures.into()),
+            journal: journal.clone(),
+            stop: stop.clone(),
+        };
+        let producer = Topics {
+            failures: Mutex::new(case.send_failures.into()),
+            journal: journal.clone(),
+        };
+        let store = Saved {
+            failures: Mutex::new(case.save_failures.into()),
+            journal: journal.clone(),
+        };
+        let monitor = Monitor::default();
+        let outputs = [source::Output {
+            topic: topic(),
+            stages: Stages::of_source(Schema::Json, case.transforms).unwrap(),
+        }];
+        let source = source::Source {
+            plugin: &plugin,
+            state: &store,
+            outputs: &outputs,
+            poll_interval: Duration::from_millis(100),
+            retry: spec::Backoff::default(),
+            on_invalid: case.on_invalid,
+            verbose: false,
+            monitor: &monitor,
+        };
+        let result = source.run(&producer, &stop).await;
+        let counts = monitor.counters.read();
+        assert_eq!(counts.produced, counts.sent + counts.filtered + counts.failed, "{counts:?}");
+        let journal = journal.lock().unwrap().clone();
+        (result, journal, counts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn state_is_saved_after_the_send_and_acked_after_the_save() {
+        let (result, journal, counts) = run(Case {
+            polls: vec![Ok(polled(1, &["1", "2"])), Ok(polled(2, &["3"]))],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            journal,
+            [
+                "send 1 2",
+                "save after 1",
+                "settle 1 Ack { undelivered: [] }",
+                "send 3",
+                "save after 2",
+                "settle 2 Ack { undelivered: [] }",
+            ]
+        );
+        assert_eq!((counts.produced, counts.sent), (3, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn send_save_and_settle_are_each_tried_again_in_place() {
+        let (result, journal, _) = run(Case {
+            polls: vec![Ok(polled(1, &["1"]))],
+            send_failures: vec![Failure::transient("away")],
+            save_failures: vec![Failure::transient("disk full")],
+            settle_failures: vec![Failure::transient("busy")],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            journal,
+            [
+                "send 1",
+                "send 1",
+                "save after 1",
+                "save after 1",
+                "settle 1 Ack { undelivered: [] }",
+                "settle 1 Ack { undelivered: [] }",
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_fails_backs_off_and_goes_on() {
+        let before = tokio::time::Instant::now();
+        let (result, journal, counts) = run(Case {
+            polls: vec![
+                Err(Failure::transient("away")),
+                Err(Failure::transient("away")),
+                Ok(polled(1, &["1"])),
+            ],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(journal.len(), 3, "{journal:?}");
+        assert_eq!(counts.errors, 2);
+        assert!(before.elapsed() >= Duration::from_millis(500), "{:?}", before.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fatal_poll_ends_the_run() {
+        let (result, journal, _) = run(Case {
+            polls: vec![Err(Failure::fatal("no such table"))],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Err(Failure::fatal("no such table")));
+        assert!(journal.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_poll_is_acked_and_waits_before_the_next() {
+        let before = tokio::time::Instant::now();
+        let empty = Polled {
+            state: None,
+            ..polled(1, &[])
+        };
+        let (result, journal, _) = run(Case {
+            polls: vec![Ok(empty)],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(journal, ["settle 1 Ack { undelivered: [] }"]);
+        assert!(before.elapsed() >= Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_ends_is_not_polled_again() {
+        let last = Polled {
+            ended: true,
+            ..polled(1, &["1"])
+        };
+        let (result, journal, _) = run(Case {
+            polls: vec![Ok(last), Ok(polled(2, &["2"]))],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(journal, ["send 1", "save after 1", "settle 1 Ack { undelivered: [] }"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transforms_are_applied_before_the_send() {
+        let (_, journal, _) = run(Case {
+            polls: vec![Ok(polled(1, &["{\"id\":1}"]))],
+            transforms: add_hello(),
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(journal[0], "send {\"id\":1,\"message\":\"hello\"}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_cannot_be_prepared_goes_by_the_policy() {
+        let poison = || Case {
+            polls: vec![Ok(polled(1, &["{\"id\":1}", "{", "{\"id\":3}"]))],
+            transforms: add_hello(),
+            ..Case::default()
+        };
+        let (result, journal, counts) = run(poison()).await;
+        assert_eq!(result.unwrap_err().kind, FailureKind::Invalid);
+        assert_eq!(journal, ["settle 1 Nack"]);
+        assert_eq!(counts.sent, 0);
+        let (result, journal, counts) = run(Case {
+            on_invalid: OnInvalid::Skip,
+            ..poison()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(journal[2], "settle 1 Ack { undelivered: [1] }");
+        assert_eq!((counts.sent, counts.failed), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_is_given_up_is_nacked() {
+        let (result, journal, counts) = run(Case {
+            polls: vec![Ok(polled(1, &["1"]))],
+            send_failures: vec![Failure::fatal("payload too large")],
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Err(Failure::fatal("payload too large")));
+        assert_eq!(journal, ["send 1", "settle 1 Nack"]);
+        assert_eq!(counts.produced, 0);
+    }
+}

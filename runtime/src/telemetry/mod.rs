@@ -1,0 +1,4 @@
+//! What the daemon tells about itself: logs, and statistics of the process.
+
+pub mod logging;
+pub mod process;
