@@ -1,1 +1,37 @@
+//! An embedded broker that speaks Apache Iggy's TCP protocol over a durable log of its own, so that the
+//! daemon, the `iggy` client and the `iggy` CLI use it as they use a real server. It serves one machine:
+//! first runs, tests and small edge deployments.
+//!
+//! ```no_run
+//! # async fn start() -> Result<(), iggy_connector_broker::Error> {
+//! use iggy_connector_broker::{Broker, Config};
+//!
+//! let handle = Broker::start(Config { dir: "local_data".into(), ..Config::default() }).await?;
+//! println!("listening on {}", handle.address());
+//! handle.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
 
+mod config;
+mod server;
+
+mod connection;
+mod dispatch;
+mod handlers;
+mod session;
+mod wire;
+
+mod broker;
+mod state;
+mod store;
+
+mod error;
+mod process;
+mod sync;
+
+pub use crate::{
+    config::{Config, SyncPolicy},
+    error::Error,
+    server::{Broker, Handle},
+};

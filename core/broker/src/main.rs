@@ -1,0 +1,112 @@
+//! The broker in a process of its own, for tests, benchmarks and trying things out. Prints the address on
+//! standard output when it is ready; ends in order on SIGINT or SIGTERM.
+
+#![expect(clippy::print_stdout, reason = "the address is this program's output")]
+
+use std::{error::Error, io::Write, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use iggy_connector_broker::{Broker, Config, SyncPolicy};
+use secrecy::SecretString;
+
+/// An embedded Iggy broker, on its own.
+#[derive(Debug, Parser)]
+#[command(name = "iggy-connectors-broker", version)]
+struct Arguments {
+    /// Address to listen on; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+    /// Data directory.
+    #[arg(long, default_value = "local_data")]
+    dir: PathBuf,
+    /// Name of the only user.
+    #[arg(long, default_value = "iggy")]
+    username: String,
+    /// Environment variable that holds the user's password; `iggy` when it is not set.
+    #[arg(long, default_value = "IGGY_PASSWORD")]
+    password_env: String,
+    /// Environment variable that holds a personal access token.
+    #[arg(long, default_value = "IGGY_TOKEN")]
+    token_env: String,
+    /// When writes are forced to the disk: `os`, `every_batch` or a duration such as `100ms`.
+    #[arg(long, default_value = "os", value_parser = sync_policy)]
+    sync: SyncPolicy,
+    /// Bytes of a segment file.
+    #[arg(long, default_value_t = Config::default().segment_size)]
+    segment_size: u64,
+    /// How often expired and oversized topics are trimmed.
+    #[arg(long, default_value = "1m", value_parser = humantime::parse_duration)]
+    retention_interval: Duration,
+    /// Connections beyond this number are refused.
+    #[arg(long, default_value_t = Config::default().max_connections)]
+    max_connections: usize,
+    /// How long an empty poll waits for a message.
+    #[arg(long, default_value = "10ms", value_parser = humantime::parse_duration)]
+    poll_hold: Duration,
+}
+
+impl Arguments {
+    fn config(self) -> Config {
+        let secret = |name: &str| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.is_empty())
+                .map(SecretString::from)
+        };
+        Config {
+            listen: self.listen,
+            dir: self.dir,
+            username: self.username,
+            password: secret(&self.password_env).unwrap_or(Config::default().password),
+            token: secret(&self.token_env),
+            sync: self.sync,
+            segment_size: self.segment_size,
+            retention_interval: self.retention_interval,
+            max_connections: self.max_connections,
+            poll_hold: self.poll_hold,
+            ..Config::default()
+        }
+    }
+}
+
+fn sync_policy(text: &str) -> Result<SyncPolicy, String> {
+    match text {
+        "os" => Ok(SyncPolicy::Os),
+        "every_batch" => Ok(SyncPolicy::EveryBatch),
+        duration => humantime::parse_duration(duration)
+            .map(SyncPolicy::Interval)
+            .map_err(|error| {
+                format!("{error}: use `os`, `every_batch` or a duration such as `100ms`")
+            }),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let handle = Broker::start(Arguments::parse().config()).await?;
+    println!("listening on {}", handle.address());
+    std::io::stdout().flush()?;
+    stop_signal().await?;
+    handle.shutdown().await;
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => stopped,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
