@@ -1,0 +1,97 @@
+//! Turns panics into messages: [`catch`], [`discard`].
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
+    sync::Once,
+};
+
+thread_local! {
+    /// Where this thread's last panic began; a payload does not say it.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Makes every later panic's place part of its message. What the hook did before, it still does.
+pub(super) fn note_places() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
+            let place = panic.location().map(ToString::to_string);
+            // During a thread's end its locals are gone; the message then lacks the place.
+            let _ = PLACE.try_with(|noted| noted.replace(place));
+            before(panic);
+        }));
+    });
+}
+
+/// Runs `work`. A panic becomes its message.
+pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(message)
+}
+
+/// Drops `value`. A panic becomes its message.
+pub(super) fn discard<T>(value: T) -> Result<(), String> {
+    catch(|| drop(value))
+}
+
+fn message(payload: Box<dyn Any + Send>) -> String {
+    let text = text(payload.as_ref());
+    let place = PLACE.try_with(RefCell::take).ok().flatten();
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // A payload whose drop panics may throw another of its kind, and so on: the second one is leaked.
+        std::mem::forget(second);
+    }
+    match place {
+        Some(place) => format!("panicked at {place}: {text}"),
+        None => format!("panicked: {text}"),
+    }
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        return (*text).to_owned();
+    }
+    match payload.downcast_ref::<String>() {
+        Some(text) => text.clone(),
+        None => "a panic without a message".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+
+    use super::*;
+
+    struct Grenade;
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            panic_any(Grenade)
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_its_message_and_place() {
+        note_places();
+        let message = catch(|| panic!("out of {}", "cheese")).unwrap_err();
+        assert!(message.contains("panics.rs:"), "{message}");
+        assert!(message.ends_with(": out of cheese"), "{message}");
+        assert!(
+            catch(|| panic!("static"))
+                .unwrap_err()
+                .ends_with(": static")
+        );
+        assert_eq!(catch(|| 5), Ok(5));
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_is_survived() {
+        let message = catch(|| panic_any(Grenade)).unwrap_err();
+        assert!(message.ends_with("a panic without a message"), "{message}");
+        assert!(discard(Grenade).is_err());
+        assert_eq!(discard(5), Ok(()));
+    }
+}
