@@ -1,0 +1,203 @@
+//! The daemon in a process of its own: started with a configuration, watched through its output and its API, signalled.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+    time::Instant,
+};
+
+/// Ten times and more of what anything here takes on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon. Dropping it kills it.
+pub struct Daemon {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+    readers: Vec<JoinHandle<()>>,
+    api: String,
+}
+
+/// What a process has written so far.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+/// A folder with a configuration, in which daemons are started one after another.
+pub struct Home {
+    dir: TempDir,
+    config: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+impl Home {
+    /// `config` is a runtime file in TOML. Ports are chosen by the system, data and state stay in the folder.
+    pub fn new(config: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, config).unwrap();
+        let env = [
+            ("IGGY_CONNECTORS_HTTP_ADDRESS", "127.0.0.1:0"),
+            ("IGGY_CONNECTORS_IGGY_ADDRESS", "127.0.0.1:0"),
+        ];
+        Self {
+            dir,
+            config: file,
+            env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Sets an environment variable of the daemons started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts a daemon and waits until its API listens.
+    pub async fn start(&self) -> Daemon {
+        let mut daemon = self.spawn();
+        let line = daemon.stderr.wait_for("management API on http://").await;
+        let at = line.find("http://").unwrap();
+        daemon.api = line[at..].split_whitespace().next().unwrap().to_owned();
+        daemon
+    }
+
+    /// Starts a daemon and does not wait for anything.
+    pub fn spawn(&self) -> Daemon {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_iggy-connectors"))
+            .arg("--config")
+            .arg(&self.config)
+            .current_dir(self.dir.path())
+            .env_remove("RUST_LOG")
+            .envs(self.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let readers = vec![
+            tokio::spawn(stdout.clone().collect(child.stdout.take().unwrap())),
+            tokio::spawn(stderr.clone().collect(child.stderr.take().unwrap())),
+        ];
+        Daemon {
+            child,
+            stdout,
+            stderr,
+            readers,
+            api: String::new(),
+        }
+    }
+}
+
+impl Daemon {
+    pub fn stdout(&self) -> &Lines {
+        &self.stdout
+    }
+
+    pub fn stderr(&self) -> &Lines {
+        &self.stderr
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.api);
+        reqwest::get(&url).await.unwrap().json().await.unwrap()
+    }
+
+    /// The counts of one connector in `/stats`.
+    pub async fn stats(&self, key: &str) -> Value {
+        let stats = self.get("/stats").await;
+        let connectors = stats["connectors"].as_array().unwrap();
+        connectors.iter().find(|connector| connector["key"] == key).unwrap().clone()
+    }
+
+    /// Waits until `met` holds for the counts of one connector.
+    pub async fn wait_for_stats(&self, key: &str, met: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let stats = self.stats(key).await;
+            if met(&stats) {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "{stats}\n{}", self.stderr.text());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the process to end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("the daemon goes on\n{}", self.stderr.text())).unwrap()
+    }
+
+    /// Waits until everything that the ended process wrote has been read.
+    pub async fn output_closed(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.await.unwrap();
+        }
+    }
+
+    /// Ctrl-C, then the exit code; prints the log when it is not 0.
+    pub async fn interrupt(mut self) {
+        self.signal(rustix::process::Signal::INT);
+        let status = self.ended().await;
+        assert_eq!(status.code(), Some(0), "{}", self.stderr.text());
+    }
+
+    /// `kill -9`.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+impl Lines {
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn text(&self) -> String {
+        self.all().join("\n")
+    }
+
+    /// Waits until a line contains `part`, and returns it.
+    pub async fn wait_for(&self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.all().into_iter().find(|line| line.contains(part)) {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "no line with {part:?} in:\n{}", self.text());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn collect(self, output: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(output).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            self.0.lock().unwrap().push(line);
+        }
+    }
+}
