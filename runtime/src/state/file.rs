@@ -1,0 +1,195 @@
+//! The state of one source in a file: the pipeline's `StateStore`, and what the supervisor needs to load it and start over.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{
+    folder::{Folder, blocking},
+    slots::{self, Slots},
+};
+use crate::pipeline::{Failure, StateStore};
+
+/// The state of one source.
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: Folder,
+    /// In the folder and in its index.
+    name: String,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    slots: Slots,
+    /// Whether the folder's index is known to list it.
+    listed: bool,
+}
+
+impl FileStore {
+    pub(super) fn new(folder: Folder, name: String) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                folder,
+                name,
+                open: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// The saved state, `None` when none was ever saved (or it was deleted).
+    ///
+    /// # Errors
+    ///
+    /// There is or was one that cannot be read. It is never taken for an empty one.
+    pub async fn load(&self) -> Result<Option<Bytes>, Failure> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.load()).await
+    }
+
+    /// Forgets the saved state, damaged or not: the source starts over.
+    ///
+    /// # Errors
+    ///
+    /// It could not be removed.
+    pub async fn delete(&self) -> Result<(), Failure> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.delete()).await
+    }
+}
+
+impl StateStore for FileStore {
+    async fn save(&self, state: Bytes) -> Result<(), Failure> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.save(&state)).await
+    }
+}
+
+impl Inner {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self) -> Result<Option<Bytes>, Failure> {
+        let mut open = self.open();
+        let Some((slots, state)) = self.read()? else {
+            return Ok(None);
+        };
+        *open = Some(Open {
+            slots,
+            listed: false,
+        });
+        Ok(Some(state.into()))
+    }
+
+    fn save(&self, state: &[u8]) -> Result<(), Failure> {
+        let mut open = self.open();
+        let file = match open.take() {
+            Some(mut file) => {
+                let saved = file.slots.save(state);
+                let file = open.insert(file);
+                saved.map_err(|error| self.unsaved(&error))?;
+                file
+            }
+            None => open.insert(Open {
+                slots: self.first_save(state)?,
+                listed: false,
+            }),
+        };
+        if !file.listed {
+            self.list()?;
+            file.listed = true;
+        }
+        Ok(())
+    }
+
+    /// Without a load before it, a save must not replace what is there unread.
+    fn first_save(&self, state: &[u8]) -> Result<Slots, Failure> {
+        let unsaved = |error: io::Error| self.unsaved(&error);
+        match self.read()? {
+            Some((mut slots, _)) => slots.save(state).map(|()| slots).map_err(unsaved),
+            None => Slots::create(&self.path(), state).map_err(unsaved),
+        }
+    }
+
+    fn delete(&self) -> Result<(), Failure> {
+        let mut open = self.open();
+        self.folder
+            .index()
+            .as_mut()
+            .map_err(|failure| failure.clone())?
+            .remove(&self.name)
+            .map_err(|error| self.undeleted(&error))?;
+        *open = None;
+        let path = self.path();
+        match fs::remove_file(&path) {
+            Ok(()) => slots::sync_parent(&path).map_err(|error| self.undeleted(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.undeleted(&error)),
+        }
+    }
+
+    fn read(&self) -> Result<Option<(Slots, Vec<u8>)>, Failure> {
+        let path = self.path();
+        match Slots::open(&path) {
+            Ok(Some(found)) => Ok(Some(found)),
+            Ok(None) if self.is_listed()? => Err(Failure::fatal(format!(
+                "saved state {} is missing: put it back, or reset the source's offsets to start over",
+                path.display()
+            ))),
+            Ok(None) => Ok(None),
+            Err(slots::Error::Io(error)) => Err(Failure::fatal(format!(
+                "saved state {} cannot be read: {error}",
+                path.display()
+            ))),
+            Err(slots::Error::Damaged(how)) => Err(Failure::fatal(format!(
+                "saved state {} is damaged ({how}): restore it from a backup, or reset the source's offsets to start over",
+                path.display()
+            ))),
+            Err(slots::Error::Newer(version)) => Err(Failure::fatal(format!(
+                "saved state {} has format {version}, written by a later version of this daemon: run that one, or reset the \
+                 source's offsets to start over",
+                path.display()
+            ))),
+        }
+    }
+
+    fn is_listed(&self) -> Result<bool, Failure> {
+        let index = self.folder.index();
+        let index = index.as_ref().map_err(|failure| failure.clone())?;
+        Ok(index.contains(&self.name))
+    }
+
+    /// After the file exists: a crash in between leaves a file that is not listed, which is read all the same.
+    fn list(&self) -> Result<(), Failure> {
+        let mut index = self.folder.index();
+        let index = index.as_mut().map_err(|failure| failure.clone())?;
+        index
+            .insert(&self.name)
+            .map_err(|error| self.unsaved(&error))
+    }
+
+    fn unsaved(&self, error: &io::Error) -> Failure {
+        Failure::transient(format!("save state {}: {error}", self.path().display()))
+    }
+
+    fn undeleted(&self, error: &io::Error) -> Failure {
+        Failure::transient(format!(
+            "delete saved state {}: {error}",
+            self.path().display()
+        ))
+    }
+}

@@ -1,0 +1,187 @@
+//! One connection to Iggy: made, made again when it is lost, closed. `consumer` and `producer` own one each and send their
+//! requests over it; when to reconnect is their decision.
+//!
+//! The transport client is used as it is, without the heartbeats and reconnects that the high-level client adds: it takes one
+//! request at a time, so that a heartbeat beside a slow request would only wait, and its own reconnects block a request past
+//! every deadline. Each exchange runs in a task of its own: a request whose future is dropped is finished in the background
+//! before the next one starts, so that dropping one never mixes up replies.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use iggy::prelude::{Client as _, TcpClient};
+use iggy_common::IggyError;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+use tracing::{debug, info};
+
+use super::{
+    error::{failure, is_refused_login},
+    settings::Settings,
+};
+use crate::{
+    config::spec,
+    pipeline::{Failure, FailureKind},
+};
+
+/// Before each attempt of a first connect.
+const PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
+/// A host that drops packets, and a server of another protocol, never answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const DIAGNOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection to Iggy that is signed in.
+pub struct Client {
+    tcp: TcpClient,
+    address: Arc<str>,
+    identity: String,
+    tls: bool,
+    /// Who connects, for logs.
+    name: String,
+}
+
+impl Client {
+    /// Connects and signs in, trying a few times within a second or two.
+    ///
+    /// # Errors
+    ///
+    /// [`FailureKind::Transient`] when the broker cannot be reached or refuses the credentials, which may change;
+    /// [`FailureKind::Fatal`] when `iggy` itself is wrong.
+    pub async fn connect(iggy: &spec::Iggy, name: &str) -> Result<Self, Failure> {
+        let Settings { tcp, identity } = Settings::new(iggy)?;
+        let address: Arc<str> = tcp.server_address.as_str().into();
+        let tls = tcp.tls_enabled;
+        let tcp = TcpClient::create(Arc::new(tcp))
+            .map_err(|error| failure(format!("Iggy at {address}"), &error))?;
+        // Nobody reads the client's events. Full, their channel would make a later reconnect wait for ever.
+        tcp.subscribe_events().await.set_overflow(true);
+        let client = Self {
+            tcp,
+            address,
+            identity,
+            tls,
+            name: name.to_owned(),
+        };
+        client.first_connect().await?;
+        info!(name, address = %client.address, "connected to Iggy");
+        Ok(client)
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What requests are sent with.
+    pub(super) fn tcp(&self) -> &TcpClient {
+        &self.tcp
+    }
+
+    /// `poll orders/new of Iggy at localhost:8090`, to begin an error with.
+    pub(super) fn doing(&self, what: impl fmt::Display) -> String {
+        format!("{what} of Iggy at {}", self.address)
+    }
+
+    /// Drops what is left of the connection and makes a new one, in one attempt. Memberships do not survive it. Only one
+    /// reconnect may run at a time.
+    pub(super) async fn reconnect(&self) -> Result<(), Failure> {
+        self.disconnect().await;
+        self.attempt(Instant::now() + CONNECT_TIMEOUT).await?;
+        info!(name = self.name, address = %self.address, "reconnected to Iggy");
+        Ok(())
+    }
+
+    /// Ends the connection; the broker takes its sender out of every group.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.tcp.shutdown().await {
+            debug!(name = self.name, %error, "closing the connection to Iggy");
+        }
+    }
+
+    async fn first_connect(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut last = None;
+        for pause in PAUSES {
+            sleep(pause).await;
+            match self.attempt(deadline).await {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.kind != FailureKind::Transient => return Err(failure),
+                Err(failure) => last = Some(failure),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            self.disconnect().await;
+        }
+        Err(last.unwrap_or_else(|| Failure::transient(self.unanswered())))
+    }
+
+    async fn attempt(&self, deadline: Instant) -> Result<(), Failure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match timeout(left, self.tcp.connect()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.explain(error).await),
+            Err(_elapsed) => Err(Failure::transient(self.unanswered())),
+        }
+    }
+
+    async fn disconnect(&self) {
+        if let Err(error) = self.tcp.disconnect().await {
+            debug!(name = self.name, %error, "dropping the connection to Iggy");
+        }
+    }
+
+    async fn explain(&self, error: IggyError) -> Failure {
+        let address = &self.address;
+        if is_refused_login(&error) {
+            return Failure::transient(format!(
+                "Iggy at {address} refused {}: {error}; check `[iggy] username` and `password`, or `token`",
+                self.identity
+            ));
+        }
+        if matches!(error, IggyError::CannotEstablishConnection) {
+            return Failure::transient(self.diagnose().await);
+        }
+        failure(format!("connect to Iggy at {address}"), &error)
+    }
+
+    /// The client hides why it could not connect; a second look tells.
+    async fn diagnose(&self) -> String {
+        let address = &self.address;
+        match timeout(DIAGNOSE_TIMEOUT, TcpStream::connect(&**address)).await {
+            Ok(Err(error)) => format!(
+                "cannot reach Iggy at {address}: {error}; is it running, and is `[iggy] address` right?"
+            ),
+            Ok(Ok(_)) if self.tls => {
+                format!(
+                    "no TLS with Iggy at {address}: check that it expects TLS, and `[iggy.tls] ca_file` and `domain`"
+                )
+            }
+            Ok(Ok(_)) => format!(
+                "Iggy at {address} closed the connection; does it expect TLS, or another protocol version?"
+            ),
+            Err(_elapsed) => self.unanswered(),
+        }
+    }
+
+    fn unanswered(&self) -> String {
+        format!(
+            "Iggy at {} does not answer; is it an Iggy 0.11 server's TCP port, and is `[iggy.tls]` as it expects?",
+            self.address
+        )
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("name", &self.name)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
