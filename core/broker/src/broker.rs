@@ -23,7 +23,7 @@ use crate::{
     state::{Added, Catalog, Change, PartitionAt},
     store::{
         directory::Directory,
-        journal::Journal,
+        journal::{Damage, Journal},
         logs::Logs,
         partition::{Partition, Settings, Stats},
         retention,
@@ -54,15 +54,14 @@ impl Shared {
         let directory = Directory::open(&config.dir)?;
         let mut catalog = Catalog::new(config.handover_timeout);
         let now = Instant::now();
-        let journal = Journal::open(
-            &directory.journal(),
-            |record| match serde_json::from_slice::<Change>(record) {
+        let journal = Journal::open(&directory.journal(), Damage::Refuse, |record| {
+            match serde_json::from_slice::<Change>(record) {
                 Ok(change) => drop(catalog.apply(change, now)),
                 Err(error) => {
                     tracing::error!(%error, "record of an unknown kind in the metadata journal")
                 }
-            },
-        )?;
+            }
+        })?;
         let shared = Self {
             config,
             catalog: Mutex::new(catalog),

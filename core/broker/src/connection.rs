@@ -32,8 +32,8 @@ const MAX_ANONYMOUS_FRAME: usize = 64 * 1024;
 const STALLED: Duration = Duration::from_secs(30);
 /// How long a client may be connected without signing in or pinging.
 const ANONYMOUS: Duration = Duration::from_secs(60);
-/// How often a quiet connection is looked at.
-const TICK: Duration = Duration::from_secs(5);
+/// How often a quiet connection is looked at, at most and at least.
+const TICK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
 const FIRST_READ: usize = 8 * 1024;
 
 pub(crate) struct Connection {
@@ -45,6 +45,7 @@ pub(crate) struct Connection {
     received: Vec<u8>,
     reply: Reply,
     last_frame: Instant,
+    tick: Duration,
 }
 
 /// Why the conversation ends.
@@ -78,6 +79,7 @@ impl Connection {
         let local = stream.local_addr()?;
         lock(&shared.clients).connected(id, stream.peer_addr()?);
         Ok(Self {
+            tick: (shared.config.idle_member / 4).clamp(TICK.0, TICK.1),
             shared,
             id,
             local,
@@ -137,16 +139,16 @@ impl Connection {
             let mut ticked = false;
             tokio::select! {
                 biased;
+                () = stopped(&mut self.stop) => return Err(End::Stopping),
                 read = stream.read_buf(&mut self.received) => {
                     if read? == 0 {
                         return Err(End::Client("hung up"));
                     }
                 }
-                () = stopped(&mut self.stop) => return Err(End::Stopping),
-                () = tokio::time::sleep(TICK) => ticked = true,
+                () = tokio::time::sleep(self.tick) => ticked = true,
             }
             if ticked {
-                self.tick(idle, begun)?;
+                self.look(idle, begun)?;
             }
         }
     }
@@ -173,7 +175,7 @@ impl Connection {
         }
     }
 
-    fn tick(&mut self, idle: bool, begun: Instant) -> Result<(), End> {
+    fn look(&mut self, idle: bool, begun: Instant) -> Result<(), End> {
         if !idle {
             return match begun.elapsed() < STALLED {
                 true => Ok(()),

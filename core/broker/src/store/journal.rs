@@ -1,7 +1,7 @@
 //! A log of checksummed records: the metadata journal and the stored offsets are both kept in one.
 //!
 //! Record: length u32, XXH3-64 of length and payload u64, payload; little-endian. A torn tail, which a crash
-//! leaves behind, is cut off; damage with sound records behind it is reported, not skipped.
+//! leaves behind, is cut off; damage with sound records behind it is refused or skipped, as the owner says.
 
 use std::{
     fs::{self, File},
@@ -18,6 +18,16 @@ use crate::Error;
 const RECORD_HEADER: usize = 12;
 const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 
+/// What to do about a bad record with sound ones behind it. A crash tears the last record only, if every
+/// record is synced before the next is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// Stop: what was acknowledged must not be dropped silently.
+    Refuse,
+    /// Go on behind it: a power loss may leave holes in what was not synced, and records stand for themselves.
+    Skip,
+}
+
 /// An open journal, positioned behind its last sound record.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -29,7 +39,11 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens or creates the journal at `path` and hands every record to `replay`, oldest first.
-    pub(crate) fn open(path: &Path, mut replay: impl FnMut(&[u8])) -> Result<Self, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        damage: Damage,
+        mut replay: impl FnMut(&[u8]),
+    ) -> Result<Self, Error> {
         let content = match fs::read(path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -37,12 +51,24 @@ impl Journal {
         };
         let mut end = 0;
         let mut records = 0;
-        while let Some(payload) = record_at(&content, end) {
-            replay(payload);
-            end += RECORD_HEADER + payload.len();
-            records += 1;
+        loop {
+            while let Some(payload) = record_at(&content, end) {
+                replay(payload);
+                end += RECORD_HEADER + payload.len();
+                records += 1;
+            }
+            let Some(next) = next_record(&content, end) else {
+                break;
+            };
+            if damage == Damage::Refuse {
+                return Err(Error::Damaged {
+                    path: path.to_owned(),
+                    position: end as u64,
+                });
+            }
+            tracing::error!(path = %path.display(), from = end, to = next, "damaged records skipped");
+            end = next;
         }
-        refuse_damage(path, &content, end)?;
         let file = file::open(path).map_err(Error::storage(path))?;
         if end < content.len() {
             tracing::warn!(path = %path.display(), bytes = content.len() - end, "torn tail cut off");
@@ -123,21 +149,14 @@ fn checksum(length: u32, payload: &[u8]) -> u64 {
     XxHash3_64::oneshot_with_seed(u64::from(length), payload)
 }
 
-/// A crash tears the last record only, so sound records behind a bad one mean that the file was damaged
-/// later. Cutting it off there would silently drop what was acknowledged.
-fn refuse_damage(path: &Path, content: &[u8], end: usize) -> Result<(), Error> {
+/// The next sound record behind a bad one at `end`.
+fn next_record(content: &[u8], end: usize) -> Option<usize> {
     let tail = content.len().saturating_sub(end);
     let search = end + 1..end + tail.saturating_sub(RECORD_HEADER).min(MAX_PAYLOAD);
-    for position in search {
-        // An empty payload has a constant checksum of few bits' worth; only records with content count.
-        if record_at(content, position).is_some_and(|payload| !payload.is_empty()) {
-            return Err(Error::Damaged {
-                path: path.to_owned(),
-                position: end as u64,
-            });
-        }
-    }
-    Ok(())
+    // An empty payload has a constant checksum; only records with content count.
+    let sound =
+        |position: &usize| record_at(content, *position).is_some_and(|payload| !payload.is_empty());
+    search.into_iter().find(sound)
 }
 
 #[cfg(test)]
@@ -146,13 +165,16 @@ mod tests {
 
     fn replayed(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
         let mut records = Vec::new();
-        Journal::open(path, |payload| records.push(payload.to_vec()))?;
+        Journal::open(path, Damage::Refuse, |payload| {
+            records.push(payload.to_vec())
+        })?;
         Ok(records)
     }
 
     fn written(directory: &Path, payloads: &[&[u8]]) -> PathBuf {
         let path = directory.join("journal");
-        let mut journal = Journal::open(&path, |_| panic!("a new journal is empty")).unwrap();
+        let mut journal =
+            Journal::open(&path, Damage::Refuse, |_| panic!("a new journal is empty")).unwrap();
         for payload in payloads {
             journal.append(payload).unwrap();
         }
@@ -209,13 +231,28 @@ mod tests {
     }
 
     #[test]
+    fn damage_is_skipped_where_records_stand_for_themselves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = written(directory.path(), &[b"one", b"two", b"three"]);
+        let mut content = fs::read(&path).unwrap();
+        content[RECORD_HEADER] ^= 1;
+        fs::write(&path, &content).unwrap();
+        let mut records = Vec::new();
+        Journal::open(&path, Damage::Skip, |payload| {
+            records.push(payload.to_vec())
+        })
+        .unwrap();
+        assert_eq!(records, [&b"two"[..], b"three"]);
+    }
+
+    #[test]
     fn appending_continues_behind_a_cut_tail() {
         let directory = tempfile::tempdir().unwrap();
         let path = written(directory.path(), &[b"one"]);
         let mut content = fs::read(&path).unwrap();
         content.extend_from_slice(&[7; 1000]);
         fs::write(&path, &content).unwrap();
-        let mut journal = Journal::open(&path, |_| ()).unwrap();
+        let mut journal = Journal::open(&path, Damage::Refuse, |_| ()).unwrap();
         journal.append(b"two").unwrap();
         assert_eq!(replayed(&path).unwrap(), [b"one", b"two"]);
     }
@@ -224,7 +261,7 @@ mod tests {
     fn rewriting_keeps_only_the_new_records() {
         let directory = tempfile::tempdir().unwrap();
         let path = written(directory.path(), &[b"one", b"two"]);
-        let mut journal = Journal::open(&path, |_| ()).unwrap();
+        let mut journal = Journal::open(&path, Damage::Refuse, |_| ()).unwrap();
         journal.rewrite([b"both".to_vec()].into_iter()).unwrap();
         journal.append(b"three").unwrap();
         assert_eq!(journal.records(), 2);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs::File, io, path::Path, sync::Arc};
 
-use super::journal::Journal;
+use super::journal::{Damage, Journal};
 use crate::Error;
 
 /// The journal is rewritten when it holds this many superseded records.
@@ -43,7 +43,7 @@ impl Offsets {
     /// tail, is set to the last message: dropping it would deliver everything again.
     pub(crate) fn open(path: &Path, next: u64) -> Result<Self, Error> {
         let mut stored = HashMap::new();
-        let journal = Journal::open(path, |payload| replay(&mut stored, payload))?;
+        let journal = Journal::open(path, Damage::Skip, |payload| replay(&mut stored, payload))?;
         match next.checked_sub(1) {
             None => stored.clear(),
             Some(last) => stored

@@ -398,6 +398,14 @@ impl Partition {
         if !self.unsynced.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
+        let synced = self.sync_files();
+        if synced.is_err() {
+            self.unsynced.store(true, Ordering::Relaxed);
+        }
+        synced
+    }
+
+    fn sync_files(&self) -> io::Result<()> {
         let unsealed = |segment: &&Segment| !segment.sealed;
         let mut files: Vec<_> = {
             let log = lock(&self.log);

@@ -374,3 +374,6 @@ impl Slot {
             .is_none_or(|polled| self.stored.is_some_and(|stored| stored >= polled))
     }
 }
+
+#[cfg(test)]
+mod tests;
