@@ -167,21 +167,33 @@ impl Error {
 
     /// Says which records of the batch failed, by position and reason; every other record was delivered.
     ///
-    /// The class of the whole is the worst of its records. Without any record it is a transient error of the batch.
+    /// The class of the whole is the worst of its records; the wait is the longest that a transient one asks for. Without any
+    /// record it is a transient error of the batch.
     pub fn failed(records: impl IntoIterator<Item = (usize, Error)>) -> Self {
+        let mut retry_after = None;
         let records: Vec<_> = records
             .into_iter()
-            .map(|(index, error)| FailedRecord {
-                index,
-                class: error.class(),
-                message: error.to_string(),
+            .map(|(index, error)| {
+                if error.class() == Class::Transient {
+                    retry_after = retry_after.max(error.retry_after());
+                }
+                FailedRecord {
+                    index,
+                    class: error.class(),
+                    message: error.to_string(),
+                }
             })
             .collect();
         let Some(worst) = records.iter().max_by_key(|record| severity(record.class)) else {
             return Self::transient("a batch failed without naming a record");
         };
         let message = format!("{} records failed: {}", records.len(), worst.message);
-        Self::detailed(worst.class, message, Scope::Records(records))
+        Self::Detailed(Box::new(Detail {
+            class: worst.class,
+            message,
+            retry_after,
+            scope: Scope::Records(records),
+        }))
     }
 
     /// Says that the record at `index` and all after it failed, for sinks whose order within a key matters.
@@ -300,9 +312,13 @@ mod tests {
     fn every_failed_record_keeps_its_own_class() {
         let error = Error::failed([
             (1, Error::InvalidRecord),
-            (3, Error::Connection("reset".into())),
+            (
+                3,
+                Error::Connection("reset".into()).with_retry_after(Duration::from_secs(60)),
+            ),
         ]);
         assert_eq!(error.class(), Class::Invalid);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
         let Scope::Records(records) = error.scope() else {
             panic!("{error:?}")
         };

@@ -1,6 +1,9 @@
 //! Holds the promise that headers are byte for byte those of Iggy's own client, in both directions and for every kind.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test, which is its purpose")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed unwrap fails the test, which is its purpose"
+)]
 
 use iggy_binary_protocol::WireUserHeaders;
 use iggy_common::wire_conversions::{user_headers_from_wire, user_headers_to_wire};
