@@ -4,9 +4,11 @@
 use twox_hash::XxHash3_64;
 
 /// Batches closer together than this share an entry; larger ones get one each.
-pub(crate) const GAP: u64 = 16 * 1024;
+const GAP: u64 = 16 * 1024;
 /// A sealed segment keeps fewer entries, so that old data costs little memory.
 const SEALED_GAP: u64 = 64 * 1024;
+/// Every batch without an entry begins closer than this behind one.
+pub(crate) const REACH: u64 = SEALED_GAP + GAP;
 const ENTRY: usize = 24;
 const MAGIC: &[u8; 8] = b"IGCXIDX1";
 
@@ -150,3 +152,6 @@ pub(crate) struct Summary {
     /// Timestamp of the last batch.
     pub(crate) newest: u64,
 }
+
+#[cfg(test)]
+mod tests;

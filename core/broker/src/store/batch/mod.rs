@@ -177,3 +177,6 @@ pub(crate) fn first_since(run: &[u8], timestamp: u64) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

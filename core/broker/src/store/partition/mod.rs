@@ -16,13 +16,14 @@ use std::{
     },
 };
 
+use iggy_binary_protocol::batch::BATCH_HEADER_SIZE;
 use iggy_common::IggyError;
 use tokio::sync::Notify;
 
 use super::{
     batch::{self, Admitted},
     file,
-    index::GAP,
+    index::REACH,
     offsets::{Key, Offsets, Refused},
     segment::{self, SealedIndex, Segment},
 };
@@ -306,7 +307,7 @@ impl Partition {
         // Whoever has no entry of its own begins close behind this one.
         let end = next
             .map_or(size, |next| next.position)
-            .min(entry.position + 5 * GAP);
+            .min(entry.position + REACH + BATCH_HEADER_SIZE as u64);
         let mut bytes = vec![0; (end - entry.position) as usize];
         file::read_at(&file, &mut bytes, entry.position)?;
         let found = batch::first_since(&bytes, timestamp);
@@ -600,3 +601,6 @@ fn open_log(directory: &Path) -> io::Result<Log> {
     log.segments.push_back(active);
     Ok(log)
 }
+
+#[cfg(test)]
+mod tests;
