@@ -1,0 +1,336 @@
+//! Reads what a library says of itself and decides whether the daemon can work with it: the handshake.
+
+use iggy_connector_abi::{ABI_VERSION, descriptor as abi};
+
+use super::text;
+use crate::config::spec::Direction;
+
+/// Longest name or version that is kept.
+const LONGEST_NAME: usize = 256;
+/// Longest JSON Schema that is kept.
+const LONGEST_SCHEMA: usize = 4 << 20;
+/// What this daemon was built for.
+const HOST_TARGET: &str = env!("IGGY_CONNECTORS_TARGET");
+
+/// What a library says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    pub direction: Direction,
+    /// The plugin's Cargo package.
+    pub name: String,
+    pub version: String,
+    /// Empty for a plugin that was made without the SDK.
+    pub sdk_version: String,
+    /// Empty when the plugin does not say.
+    pub target: String,
+    /// JSON Schema of `plugin_config`, when the plugin has one.
+    pub config_schema: Option<String>,
+}
+
+/// Why a library is not one that the daemon can work with.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("its descriptor is null or not aligned; rebuild it with this SDK")]
+    Absent,
+    #[error(
+        "its descriptor does not start with the magic number of a connector; rebuild it with this SDK"
+    )]
+    Magic,
+    #[error(
+        "it speaks version {found} of the plugin interface and this daemon speaks version {ABI_VERSION}; rebuild it with the SDK of \
+         this daemon's version"
+    )]
+    AbiVersion { found: u32 },
+    #[error(
+        "its descriptor has {found} bytes where {expected} are expected; rebuild it with the SDK of this daemon's version"
+    )]
+    Short { found: u32, expected: usize },
+    #[error("it is neither a sink nor a source (direction {found}); rebuild it with this SDK")]
+    Direction { found: u32 },
+    #[error(
+        "it was built with panic = \"abort\", so that one panic in it would end the daemon; build it with panic = \"unwind\""
+    )]
+    PanicAbort,
+    #[error(
+        "it was built for {found} and this daemon for {HOST_TARGET}; build it for {HOST_TARGET}"
+    )]
+    Target { found: String },
+    #[error("its descriptor's {field} cannot be read; rebuild it with this SDK")]
+    Unreadable { field: &'static str },
+}
+
+/// The part of a descriptor that keeps its place in every version.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Head {
+    magic: u64,
+    abi_version: u32,
+    size: u32,
+}
+
+/// Reads a descriptor as far as it can be believed.
+///
+/// # Safety
+///
+/// - `descriptor` is null, misaligned, or points at as many readable bytes as its `size` says, at least those of [`Head`].
+/// - Slices in it are null, too long to be one, or point at bytes that live and do not change during the call.
+pub(super) unsafe fn read(descriptor: *const abi::Descriptor) -> Result<Descriptor, Refusal> {
+    if descriptor.is_null() || !descriptor.is_aligned() {
+        return Err(Refusal::Absent);
+    }
+    // SAFETY: not null, aligned; the head is there in every version (obligation 1).
+    let head = unsafe { descriptor.cast::<Head>().read() };
+    check_head(head)?;
+    // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
+    let descriptor = unsafe { descriptor.read() };
+    let direction = check_fields(&descriptor)?;
+    // The guest's strings live as long as the library, hence for ever.
+    let read = |slice, longest, field| {
+        // SAFETY: obligation 2.
+        let text = unsafe { text::read(slice, longest) };
+        text.ok_or(Refusal::Unreadable { field })
+    };
+    let target = read(descriptor.target, LONGEST_NAME, "target")?;
+    if !same_target(&target, HOST_TARGET) {
+        return Err(Refusal::Target { found: target });
+    }
+    let schema = if descriptor.config_schema.len > LONGEST_SCHEMA {
+        String::new()
+    } else {
+        read(descriptor.config_schema, LONGEST_SCHEMA, "config_schema")?
+    };
+    Ok(Descriptor {
+        direction,
+        name: read(descriptor.name, LONGEST_NAME, "name")?,
+        version: read(descriptor.version, LONGEST_NAME, "version")?,
+        sdk_version: read(descriptor.sdk_version, LONGEST_NAME, "sdk_version")?,
+        target,
+        config_schema: (!schema.is_empty()).then_some(schema),
+    })
+}
+
+fn check_head(head: Head) -> Result<(), Refusal> {
+    if head.magic != abi::MAGIC {
+        return Err(Refusal::Magic);
+    }
+    if head.abi_version != ABI_VERSION {
+        return Err(Refusal::AbiVersion {
+            found: head.abi_version,
+        });
+    }
+    let expected = size_of::<abi::Descriptor>();
+    if (head.size as usize) < expected {
+        return Err(Refusal::Short {
+            found: head.size,
+            expected,
+        });
+    }
+    Ok(())
+}
+
+fn check_fields(descriptor: &abi::Descriptor) -> Result<Direction, Refusal> {
+    // A number that this version does not know is treated as the one that is refused: nothing else is known to unwind.
+    if descriptor.panic != abi::PANIC_UNWIND {
+        return Err(Refusal::PanicAbort);
+    }
+    match descriptor.direction {
+        abi::SINK => Ok(Direction::Sink),
+        abi::SOURCE => Ok(Direction::Source),
+        found => Err(Refusal::Direction { found }),
+    }
+}
+
+/// Whether libraries of the two targets can share a process. The vendor (`x86_64-alpine-linux-musl`) does not matter.
+fn same_target(guest: &str, host: &str) -> bool {
+    guest.is_empty() || without_vendor(guest) == without_vendor(host)
+}
+
+fn without_vendor(target: &str) -> Vec<&str> {
+    let mut parts: Vec<_> = target.split('-').collect();
+    if parts.len() > 2 {
+        parts.remove(1);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use iggy_connector_abi::Slice;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &[u8] = b"name \xff";
+
+    fn good() -> abi::Descriptor {
+        abi::Descriptor {
+            magic: abi::MAGIC,
+            abi_version: ABI_VERSION,
+            size: size_of::<abi::Descriptor>() as u32,
+            direction: abi::SOURCE,
+            panic: abi::PANIC_UNWIND,
+            name: Slice::of(TEXT),
+            version: Slice::of(b"1.2.3"),
+            sdk_version: Slice::EMPTY,
+            target: Slice::of(HOST_TARGET.as_bytes()),
+            config_schema: Slice::of(b"{}"),
+        }
+    }
+
+    fn read_of(descriptor: &abi::Descriptor) -> Result<Descriptor, Refusal> {
+        // SAFETY: every descriptor of these tests is whole and points at constants, or at nothing that is read.
+        unsafe { read(descriptor) }
+    }
+
+    #[test]
+    fn a_good_descriptor_is_copied() {
+        let descriptor = read_of(&good()).unwrap();
+        assert_eq!(descriptor.direction, Direction::Source);
+        assert_eq!(descriptor.name, "name \u{fffd}");
+        assert_eq!(descriptor.version, "1.2.3");
+        assert_eq!(descriptor.sdk_version, "");
+        assert_eq!(descriptor.config_schema.as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn each_refusal_says_what_it_was() {
+        let absurd = Slice {
+            ptr: TEXT.as_ptr(),
+            len: usize::MAX,
+        };
+        for (descriptor, expected) in [
+            (abi::Descriptor { magic: 1, ..good() }, Refusal::Magic),
+            (
+                abi::Descriptor {
+                    abi_version: 7,
+                    ..good()
+                },
+                Refusal::AbiVersion { found: 7 },
+            ),
+            (
+                abi::Descriptor { size: 16, ..good() },
+                Refusal::Short {
+                    found: 16,
+                    expected: size_of::<abi::Descriptor>(),
+                },
+            ),
+            (
+                abi::Descriptor {
+                    direction: 2,
+                    ..good()
+                },
+                Refusal::Direction { found: 2 },
+            ),
+            (
+                abi::Descriptor {
+                    panic: abi::PANIC_ABORT,
+                    ..good()
+                },
+                Refusal::PanicAbort,
+            ),
+            (abi::Descriptor { panic: 9, ..good() }, Refusal::PanicAbort),
+            (
+                abi::Descriptor {
+                    target: Slice::of(b"mips-unknown-none"),
+                    ..good()
+                },
+                Refusal::Target {
+                    found: "mips-unknown-none".to_owned(),
+                },
+            ),
+            (
+                abi::Descriptor {
+                    name: absurd,
+                    ..good()
+                },
+                Refusal::Unreadable { field: "name" },
+            ),
+        ] {
+            assert_eq!(read_of(&descriptor), Err(expected));
+        }
+        let good = good();
+        for pointer in [std::ptr::null(), (&raw const good).wrapping_byte_add(1)] {
+            // SAFETY: null, or misaligned: neither is read.
+            assert_eq!(unsafe { read(pointer) }, Err(Refusal::Absent));
+        }
+    }
+
+    #[test]
+    fn targets_differ_by_more_than_their_vendor() {
+        for (guest, host, same) in [
+            ("", "x86_64-unknown-linux-gnu", true),
+            ("x86_64-unknown-linux-gnu", "x86_64-unknown-linux-gnu", true),
+            (
+                "x86_64-alpine-linux-musl",
+                "x86_64-unknown-linux-musl",
+                true,
+            ),
+            (
+                "x86_64-unknown-linux-musl",
+                "x86_64-unknown-linux-gnu",
+                false,
+            ),
+            (
+                "aarch64-unknown-linux-gnu",
+                "x86_64-unknown-linux-gnu",
+                false,
+            ),
+            ("x86_64", "x86_64-unknown-linux-gnu", false),
+        ] {
+            assert_eq!(same_target(guest, host), same, "{guest} {host}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_is_too_long_counts_as_none() {
+        let long = vec![b' '; LONGEST_SCHEMA + 1];
+        let descriptor = abi::Descriptor {
+            config_schema: Slice::of(&long),
+            ..good()
+        };
+        assert_eq!(read_of(&descriptor).unwrap().config_schema, None);
+    }
+
+    /// A slice inside `TEXT`, or one that cannot be.
+    fn slice() -> impl Strategy<Value = Slice> {
+        prop_oneof![
+            (0..=TEXT.len()).prop_map(|len| Slice {
+                ptr: TEXT.as_ptr(),
+                len
+            }),
+            any::<usize>().prop_map(|len| Slice {
+                ptr: std::ptr::null(),
+                len
+            }),
+            (isize::MAX as usize + 1..=usize::MAX).prop_map(|len| Slice {
+                ptr: TEXT.as_ptr(),
+                len
+            }),
+        ]
+    }
+
+    fn mostly(good: u32) -> impl Strategy<Value = u32> {
+        prop_oneof![3 => Just(good), 1 => any::<u32>()]
+    }
+
+    proptest! {
+        /// Whatever a library writes where no address is asked for, and whatever shape of address it gives: a descriptor or a refusal.
+        #[test]
+        fn any_descriptor_is_read_or_refused(
+            magic in prop_oneof![3 => Just(abi::MAGIC), 1 => any::<u64>()],
+            (abi_version, size) in (mostly(ABI_VERSION), mostly(size_of::<abi::Descriptor>() as u32)),
+            (direction, panic) in (mostly(abi::SINK), mostly(abi::PANIC_UNWIND)),
+            (name, version, sdk_version) in (slice(), slice(), slice()),
+            target in prop_oneof![3 => Just(Slice::EMPTY), 1 => slice()],
+            config_schema in slice(),
+        ) {
+            let descriptor = abi::Descriptor {
+                magic, abi_version, size, direction, panic, name, version, sdk_version, target, config_schema,
+            };
+            if let Ok(read) = read_of(&descriptor) {
+                prop_assert_eq!((magic, abi_version), (abi::MAGIC, ABI_VERSION));
+                prop_assert!(read.name.len() <= LONGEST_NAME + 3);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What opening an instance takes and tells: [`Open`], [`Traits`].
+
+use bytes::Bytes;
+use iggy_connector_abi::{Slice, instance as abi};
+use serde_json::Value as Json;
+
+use super::{library::Library, log, pending::Value};
+use crate::config::spec::Deadlines;
+
+/// Most batches in flight that a plugin may ask for.
+const MOST_IN_FLIGHT: u32 = 1024;
+
+/// What an instance is opened with.
+#[derive(Clone)]
+pub struct Open<'a> {
+    pub key: &'a str,
+    /// `plugin_config`; null counts as an empty object. May hold secrets.
+    pub config: &'a Json,
+    /// The state that was saved last (sources).
+    pub state: Option<Bytes>,
+    pub deadlines: Deadlines,
+}
+
+/// What an instance tells about itself when it has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// No second instance may run beside this one on the same target.
+    pub exclusive: bool,
+    /// Sinks: batches of one partition that may be handed over before the first is settled, at least 1.
+    pub max_unsettled: u32,
+    /// Sources: batches that may be polled before the first is settled, at least 1.
+    pub max_in_flight: u32,
+}
+
+impl Value for Traits {
+    type Wire = abi::Traits;
+
+    unsafe fn read(wire: *const abi::Traits) -> Result<Self, String> {
+        if wire.is_null() || !wire.is_aligned() {
+            return Err("the traits are null or not aligned".to_owned());
+        }
+        // SAFETY: not null, aligned, lent for the completion; `size` comes first in every version.
+        let size = unsafe { wire.cast::<u32>().read() };
+        if (size as usize) < size_of::<abi::Traits>() {
+            return Err(format!("the traits have only {size} bytes"));
+        }
+        // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
+        let wire = unsafe { wire.read() };
+        Ok(Self {
+            exclusive: wire.exclusive != 0,
+            max_unsettled: wire.max_unsettled.clamp(1, MOST_IN_FLIGHT),
+            max_in_flight: wire.max_in_flight.clamp(1, MOST_IN_FLIGHT),
+        })
+    }
+}
+
+/// What an open lends to the plugin, and what it points at.
+pub(super) struct Lent {
+    wire: abi::Open,
+    _key: String,
+    _config: String,
+    _state: Option<Bytes>,
+}
+
+impl Lent {
+    pub(super) fn new(open: &Open<'_>, instance: u32, library: &Library) -> Self {
+        let key = open.key.to_owned();
+        let config = match open.config {
+            Json::Null => "{}".to_owned(),
+            config => config.to_string(),
+        };
+        let state = open.state.clone();
+        Self {
+            wire: abi::Open {
+                size: size_of::<abi::Open>() as u32,
+                instance,
+                worker_threads: library.worker_threads(),
+                state_present: u32::from(state.is_some()),
+                key: Slice::of(key.as_bytes()),
+                config: Slice::of(config.as_bytes()),
+                state: Slice::of(state.as_deref().unwrap_or_default()),
+                host: log::host(),
+            },
+            _key: key,
+            _config: config,
+            _state: state,
+        }
+    }
+
+    pub(super) fn wire(&self) -> *const abi::Open {
+        &raw const self.wire
+    }
+}

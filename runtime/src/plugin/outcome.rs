@@ -1,0 +1,414 @@
+//! Reads how a call ended: [`Outcome`], copied out of the plugin's memory and checked. What breaks the contract becomes an error
+//! text, never a panic.
+
+use std::time::Duration;
+
+use iggy_connector_abi::{self as abi, Status, Strided};
+
+use super::text;
+use crate::pipeline::{Failed, Failure, FailureKind};
+
+/// Longest wait that a plugin can ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How a call ended, in our own memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) status: Status,
+    pub(super) message: String,
+    pub(super) retry_after: Option<Duration>,
+    /// By rising index, each once and inside the batch.
+    pub(super) failed: Vec<Failed>,
+}
+
+/// Reads the outcome of a call that handed over `records` records.
+///
+/// # Safety
+///
+/// - `outcome` is null, misaligned, or points at as many readable bytes as its `size` says, at least four.
+/// - Its message, and with at most `records` failed records these and their messages, are null, cannot be what they claim by
+///   length or alignment, or are readable and do not change during the call.
+pub(super) unsafe fn read(outcome: *const abi::Outcome, records: usize) -> Result<Outcome, String> {
+    if outcome.is_null() || !outcome.is_aligned() {
+        return Err("the outcome is null or not aligned".to_owned());
+    }
+    // SAFETY: not null, aligned; `size` comes first and is there in every version (obligation 1).
+    let size = unsafe { outcome.cast::<u32>().read() };
+    if (size as usize) < size_of::<abi::Outcome>() {
+        return Err(format!("the outcome has only {size} bytes"));
+    }
+    // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
+    let outcome = unsafe { outcome.read() };
+    if outcome.status.name() == "unknown" {
+        return Err(format!("the status {} is unknown", outcome.status.0));
+    }
+    // SAFETY: obligation 2.
+    let failed = unsafe { read_failed(&outcome, records) }?;
+    // SAFETY: obligation 2.
+    let message = unsafe { text::message(outcome.message, text::LONGEST_MESSAGE) };
+    let retry_after = Duration::from_millis(outcome.retry_after_ms).min(LONGEST_RETRY_AFTER);
+    Ok(Outcome {
+        status: outcome.status,
+        message,
+        retry_after: (!retry_after.is_zero()).then_some(retry_after),
+        failed,
+    })
+}
+
+/// Reads the list of failed records.
+///
+/// # Safety
+///
+/// As for [`read`], obligation 2.
+unsafe fn read_failed(outcome: &abi::Outcome, records: usize) -> Result<Vec<Failed>, String> {
+    let len = outcome.failed_len;
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    if outcome.status != Status::OK {
+        let status = outcome.status.name();
+        return Err(format!(
+            "{len} failed records are listed with the status {status}"
+        ));
+    }
+    if len > records {
+        return Err(format!(
+            "{len} failed records are listed for a batch of {records}"
+        ));
+    }
+    // SAFETY: at most `records` of them, hence readable by obligation 2 unless null or misaligned, which `new` refuses.
+    let listed = unsafe { Strided::new(outcome.failed, len, outcome.failed_stride) }
+        .ok_or("the list of failed records is null, misaligned or of a wrong stride")?;
+    let mut failed = Vec::with_capacity(len);
+    for record in listed.iter() {
+        let kind = record_kind(record.status)?;
+        // SAFETY: obligation 2.
+        let message = unsafe { text::message(record.message, text::LONGEST_RECORD_MESSAGE) };
+        failed.push(Failed {
+            index: record.index as usize,
+            kind,
+            message,
+        });
+    }
+    sorted(failed, records)
+}
+
+fn record_kind(status: Status) -> Result<FailureKind, String> {
+    match status {
+        Status::TRANSIENT => Ok(FailureKind::Transient),
+        Status::INVALID_DATA => Ok(FailureKind::Invalid),
+        Status::FATAL => Ok(FailureKind::Fatal),
+        Status(other) => Err(format!("a failed record has the status {other}")),
+    }
+}
+
+fn sorted(mut failed: Vec<Failed>, records: usize) -> Result<Vec<Failed>, String> {
+    failed.sort_by_key(|record| record.index);
+    if let Some(outside) = failed.iter().find(|record| record.index >= records) {
+        let index = outside.index;
+        return Err(format!(
+            "record {index} is listed as failed in a batch of {records}"
+        ));
+    }
+    if let Some(pair) = failed
+        .windows(2)
+        .find(|pair| pair[0].index == pair[1].index)
+    {
+        return Err(format!(
+            "record {} is listed as failed twice",
+            pair[0].index
+        ));
+    }
+    Ok(failed)
+}
+
+impl Outcome {
+    /// What a status other than ok and cancelled means to the pipeline.
+    pub(super) fn into_failure(self, call: &str) -> Failure {
+        let kind = match self.status {
+            Status::TRANSIENT => FailureKind::Transient,
+            Status::INVALID_DATA => FailureKind::Invalid,
+            Status::FATAL => FailureKind::Fatal,
+            Status::PANICKED => FailureKind::Panicked,
+            Status::CANCELLED => FailureKind::Cancelled,
+            _ => FailureKind::Contract,
+        };
+        let message = if self.message.is_empty() {
+            format!(
+                "{call} failed ({}), the plugin does not say why",
+                self.status.name()
+            )
+        } else {
+            self.message
+        };
+        Failure {
+            kind,
+            message,
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iggy_connector_abi::Slice;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &[u8] = b"because \xff of";
+
+    fn listed(index: u32, status: Status) -> abi::Failed {
+        abi::Failed {
+            index,
+            status,
+            message: Slice::of(TEXT),
+        }
+    }
+
+    fn with_list(status: Status, failed: &[abi::Failed]) -> abi::Outcome {
+        abi::Outcome {
+            failed: failed.as_ptr(),
+            failed_len: failed.len(),
+            ..abi::Outcome::new(status, Slice::of(TEXT))
+        }
+    }
+
+    fn read_of(outcome: &abi::Outcome, records: usize) -> Result<Outcome, String> {
+        // SAFETY: every outcome of these tests points at what outlives it, or at nothing that is read.
+        unsafe { read(outcome, records) }
+    }
+
+    #[test]
+    fn a_list_is_sorted_and_its_messages_made_text() {
+        let failed = [
+            listed(2, Status::TRANSIENT),
+            listed(0, Status::INVALID_DATA),
+        ];
+        let outcome = read_of(&with_list(Status::OK, &failed), 3).unwrap();
+        let read: Vec<_> = outcome
+            .failed
+            .iter()
+            .map(|record| (record.index, record.kind))
+            .collect();
+        assert_eq!(
+            read,
+            [(0, FailureKind::Invalid), (2, FailureKind::Transient)]
+        );
+        assert_eq!(outcome.failed[0].message, "because \u{fffd} of");
+        assert_eq!(outcome.message, "because \u{fffd} of");
+    }
+
+    #[test]
+    fn what_breaks_the_contract_is_said() {
+        let one = [listed(0, Status::TRANSIENT)];
+        let ok = with_list(Status::OK, &one);
+        for (outcome, records, expected) in [
+            (abi::Outcome { size: 8, ..ok }, 1, "only 8 bytes"),
+            (
+                abi::Outcome {
+                    status: Status(99),
+                    ..ok
+                },
+                1,
+                "status 99",
+            ),
+            (
+                abi::Outcome {
+                    status: Status::FATAL,
+                    ..ok
+                },
+                1,
+                "with the status fatal",
+            ),
+            (ok, 0, "for a batch of 0"),
+            (
+                abi::Outcome {
+                    failed_len: usize::MAX,
+                    ..ok
+                },
+                1,
+                "for a batch of 1",
+            ),
+            (
+                abi::Outcome {
+                    failed: std::ptr::null(),
+                    ..ok
+                },
+                1,
+                "null",
+            ),
+            (
+                abi::Outcome {
+                    failed: one.as_ptr().wrapping_byte_add(1),
+                    ..ok
+                },
+                1,
+                "misaligned",
+            ),
+            (
+                abi::Outcome {
+                    failed_stride: 4,
+                    ..ok
+                },
+                1,
+                "stride",
+            ),
+            (
+                with_list(Status::OK, &[listed(1, Status::TRANSIENT)]),
+                1,
+                "record 1",
+            ),
+            (
+                with_list(
+                    Status::OK,
+                    &[listed(0, Status::FATAL), listed(0, Status::FATAL)],
+                ),
+                2,
+                "twice",
+            ),
+            (
+                with_list(Status::OK, &[listed(0, Status::OK)]),
+                1,
+                "has the status 0",
+            ),
+            (
+                with_list(Status::OK, &[listed(0, Status(77))]),
+                1,
+                "has the status 77",
+            ),
+        ] {
+            let error = read_of(&outcome, records).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let misaligned = (&raw const ok).wrapping_byte_add(1);
+        for pointer in [std::ptr::null(), misaligned] {
+            // SAFETY: null, or misaligned: neither is read.
+            let error = unsafe { read(pointer, 1) }.unwrap_err();
+            assert!(error.contains("null or not aligned"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_longer_outcome_of_a_newer_plugin_is_read() {
+        #[repr(C)]
+        struct Newer {
+            known: abi::Outcome,
+            appended: u64,
+        }
+        let mut newer = Newer {
+            known: abi::Outcome::new(Status::TRANSIENT, Slice::of(b"busy")),
+            appended: 7,
+        };
+        newer.known.size = size_of::<Newer>() as u32;
+        assert_eq!(newer.appended, 7);
+        let outcome = read_of(&newer.known, 0).unwrap();
+        assert_eq!(
+            (outcome.status, &*outcome.message),
+            (Status::TRANSIENT, "busy")
+        );
+    }
+
+    #[test]
+    fn a_wait_is_bounded_and_none_is_none() {
+        let outcome = |retry_after_ms| abi::Outcome {
+            retry_after_ms,
+            ..abi::Outcome::new(Status::TRANSIENT, Slice::EMPTY)
+        };
+        for (asked, kept) in [
+            (0, None),
+            (1500, Some(Duration::from_millis(1500))),
+            (u64::MAX, Some(LONGEST_RETRY_AFTER)),
+        ] {
+            assert_eq!(read_of(&outcome(asked), 0).unwrap().retry_after, kept);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_or_empty_message_still_gives_a_failure() {
+        for (slice, expected) in [
+            (Slice::EMPTY, "consume failed (fatal)"),
+            (
+                Slice {
+                    ptr: std::ptr::null(),
+                    len: 3,
+                },
+                "cannot be read",
+            ),
+            (
+                Slice {
+                    ptr: TEXT.as_ptr(),
+                    len: usize::MAX,
+                },
+                "cannot be read",
+            ),
+        ] {
+            let outcome = read_of(&abi::Outcome::new(Status::FATAL, slice), 0).unwrap();
+            let failure = outcome.into_failure("consume");
+            assert_eq!(failure.kind, FailureKind::Fatal);
+            assert!(failure.message.contains(expected), "{failure}");
+        }
+    }
+
+    /// A slice inside `TEXT`, or one that cannot be.
+    fn slice() -> impl Strategy<Value = Slice> {
+        prop_oneof![
+            (0..=TEXT.len()).prop_map(|len| Slice {
+                ptr: TEXT.as_ptr(),
+                len
+            }),
+            any::<usize>().prop_map(|len| Slice {
+                ptr: std::ptr::null(),
+                len
+            }),
+            (isize::MAX as usize + 1..=usize::MAX).prop_map(|len| Slice {
+                ptr: TEXT.as_ptr(),
+                len
+            }),
+        ]
+    }
+
+    fn status() -> impl Strategy<Value = Status> {
+        prop_oneof![4 => 0u32..8, 1 => any::<u32>()].prop_map(Status)
+    }
+
+    fn failed() -> impl Strategy<Value = abi::Failed> {
+        let index = prop_oneof![8 => 0u32..6, 1 => any::<u32>()];
+        (index, status(), slice()).prop_map(|(index, status, message)| abi::Failed {
+            index,
+            status,
+            message,
+        })
+    }
+
+    proptest! {
+        /// Whatever a plugin writes where no address is asked for, and whatever shape of address it gives: an outcome or an error.
+        #[test]
+        fn any_outcome_is_read_or_refused(
+            list in proptest::collection::vec(failed(), 0..6),
+            (size, records) in (prop_oneof![Just(size_of::<abi::Outcome>() as u32), any::<u32>()], 0usize..6),
+            (status, message, retry_after_ms) in (status(), slice(), any::<u64>()),
+            (null, shift) in (any::<bool>(), 0usize..16),
+            failed_len in prop_oneof![3 => 0usize..6, 1 => any::<usize>()],
+            failed_stride in prop_oneof![3 => Just(size_of::<abi::Failed>() as u32), 1 => 0u32..24],
+        ) {
+            let first = if null { std::ptr::null() } else { list.as_ptr() };
+            let outcome = abi::Outcome {
+                size,
+                status,
+                message,
+                retry_after_ms,
+                // An address that is not aligned is refused before it is read.
+                failed: if shift < 8 { first.wrapping_byte_add(shift) } else { first },
+                // No more than there are, unless it is more than the batch has.
+                failed_len: if failed_len <= records { failed_len.min(list.len()) } else { failed_len },
+                failed_stride,
+                reserved: 0,
+            };
+            let Ok(read) = read_of(&outcome, records) else { return Ok(()) };
+            prop_assert_eq!(read.status, status);
+            prop_assert!(read.failed.iter().all(|record| record.index < records));
+            prop_assert!(read.failed.windows(2).all(|pair| pair[0].index < pair[1].index));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A polled batch as it comes over the fence: its bytes stay the plugin's until the last of them is dropped ([`Owner`]).
+
+use std::{ffi::c_void, sync::Arc};
+
+use bytes::Bytes;
+use iggy_connector_abi::{Slice, source as abi};
+use iggy_connector_message::Schema;
+
+use super::pending::Value;
+use crate::pipeline::Produced;
+
+/// What a poll brought.
+pub(super) struct ProducedBatch {
+    pub(super) schema: Schema,
+    pub(super) messages: Vec<Produced>,
+    pub(super) state: Option<Bytes>,
+    pub(super) ended: bool,
+}
+
+impl Value for ProducedBatch {
+    type Wire = abi::ProducedBatch;
+
+    unsafe fn read(wire: *const abi::ProducedBatch) -> Result<Self, String> {
+        if wire.is_null() || !wire.is_aligned() {
+            return Err("the batch is null or not aligned".to_owned());
+        }
+        // SAFETY: not null, aligned, lent for the completion; `size` comes first in every version.
+        let size = unsafe { wire.cast::<u32>().read() };
+        if (size as usize) < size_of::<abi::ProducedBatch>() {
+            return Err(format!("the batch has only {size} bytes"));
+        }
+        // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
+        let wire = unsafe { wire.read() };
+        let release = wire.release.ok_or("the batch has no release function")?;
+        // From here on the batch is given back, whatever is wrong with it.
+        let owner = Arc::new(Owner {
+            owner: wire.owner,
+            release,
+        });
+        // SAFETY: it came with a completion and is not released before `owner` is dropped.
+        unsafe { read(&wire, &owner) }
+    }
+}
+
+/// Reads a batch.
+///
+/// # Safety
+///
+/// `batch` came with the completion of a poll, and `owner` is what gives it back.
+unsafe fn read(batch: &abi::ProducedBatch, owner: &Arc<Owner>) -> Result<ProducedBatch, String> {
+    let number = batch.schema;
+    let schema =
+        Schema::from_code(number).ok_or_else(|| format!("the schema {number} is unknown"))?;
+    // SAFETY: not released while `owner` lives.
+    let listed = unsafe { batch.messages() };
+    let listed = listed.ok_or("the list of messages is null, misaligned or of a wrong stride")?;
+    if listed.len() > u32::MAX as usize {
+        return Err(format!(
+            "{} messages are too many for one batch",
+            listed.len()
+        ));
+    }
+    let mut messages = Vec::new();
+    for (position, message) in listed.iter().enumerate() {
+        // SAFETY: the batch's own message, whose bytes live until `owner` is dropped.
+        let message = unsafe { read_message(message, owner) };
+        let message =
+            message.ok_or_else(|| format!("message {position} has bytes that cannot be read"))?;
+        messages.push(message);
+    }
+    let state = if batch.state_present == 0 {
+        None
+    } else {
+        // SAFETY: not released while `owner` lives. It is copied, since it outlives its batch.
+        let bytes = unsafe { batch.state.bytes() };
+        Some(Bytes::copy_from_slice(
+            bytes.ok_or("the state cannot be read")?,
+        ))
+    };
+    Ok(ProducedBatch {
+        schema,
+        messages,
+        state,
+        ended: batch.flags & abi::ENDED != 0,
+    })
+}
+
+/// Reads one message, or `None` when a slice of it cannot be one.
+///
+/// # Safety
+///
+/// The message's bytes live, unchanged, until `owner` is dropped.
+unsafe fn read_message(message: &abi::ProducedMessage, owner: &Arc<Owner>) -> Option<Produced> {
+    let has = |flag| message.present & flag != 0;
+    let part = |slice| {
+        // SAFETY: the caller's promise.
+        unsafe { Part::of(slice, owner) }
+    };
+    Some(Produced {
+        id: has(abi::HAS_ID)
+            .then(|| u128::from(message.id_high) << 64 | u128::from(message.id_low)),
+        origin_timestamp: has(abi::HAS_ORIGIN_TIMESTAMP).then_some(message.origin_timestamp),
+        headers: part(message.headers)?,
+        payload: part(message.payload)?,
+        key: match has(abi::HAS_KEY) {
+            true => Some(part(message.key)?),
+            false => None,
+        },
+        route: match has(abi::HAS_ROUTE) {
+            true => Some(part(message.route)?),
+            false => None,
+        },
+    })
+}
+
+/// Gives a batch back to the plugin when it is dropped.
+struct Owner {
+    owner: *mut c_void,
+    release: unsafe extern "C" fn(owner: *mut c_void),
+}
+
+// SAFETY: the host never looks behind `owner`; the contract lets `release` be called from any thread (`ProducedBatch`).
+unsafe impl Send for Owner {}
+// SAFETY: as for `Send`; a shared `Owner` offers nothing.
+unsafe impl Sync for Owner {}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // SAFETY: once, since this is the only call and an `Owner` is never copied; the library is never unloaded.
+        unsafe { (self.release)(self.owner) }
+    }
+}
+
+/// Some of a batch's bytes, with a share of its owner.
+struct Part {
+    slice: Slice,
+    _owner: Arc<Owner>,
+}
+
+impl Part {
+    /// `None` when the slice cannot be one.
+    ///
+    /// # Safety
+    ///
+    /// The slice's bytes live, unchanged, until `owner` is dropped; or it is null or longer than memory.
+    unsafe fn of(slice: Slice, owner: &Arc<Owner>) -> Option<Bytes> {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { slice.bytes() }?;
+        if bytes.is_empty() {
+            return Some(Bytes::new());
+        }
+        Some(Bytes::from_owner(Self {
+            slice,
+            _owner: owner.clone(),
+        }))
+    }
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: alive and unchanged until `_owner` is dropped, which is not before `self` (`of`).
+        let bytes = unsafe { self.slice.bytes() };
+        bytes.unwrap_or_default()
+    }
+}

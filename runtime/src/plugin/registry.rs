@@ -1,0 +1,188 @@
+//! All plugins that the daemon has loaded: [`Registry`]. One content is one library, whatever files hold it, and a library in which an
+//! instance has hung is replaced by a fresh copy.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
+};
+use tracing::warn;
+
+use super::{
+    LoadError,
+    copies::{self, Copied, Copies},
+    library::Library,
+};
+use crate::config::spec::Direction;
+
+/// How many times one content is loaded, when instances of it hang.
+pub(super) const MOST_COPIES: usize = 3;
+/// How long a library may take to load.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much longer than it was told a library may take to shut down.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+
+/// The loaded plugins of a daemon.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    copies: Copies,
+    worker_threads: u32,
+    /// Held while one library is loaded, on a blocking thread.
+    loading: Mutex<()>,
+    /// Every loaded copy of each content, oldest first; only the last may be usable.
+    loaded: Mutex<HashMap<blake3::Hash, Vec<Library>>>,
+    shutting_down: AtomicBool,
+}
+
+impl Registry {
+    /// Opens the registry; private copies stand in `{state}/plugins`. Each library's own runtime gets `worker_threads`.
+    ///
+    /// # Errors
+    ///
+    /// The folder could not be made, restricted to this user, or cleared of an earlier run's copies.
+    pub fn new(state: &Path, worker_threads: u32) -> io::Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            copies: Copies::open(state.join("plugins"))?,
+            worker_threads,
+            loading: Mutex::new(()),
+            loaded: Mutex::default(),
+            shutting_down: AtomicBool::new(false),
+        })))
+    }
+
+    /// Returns the library at `path`, loading it unless the same content is loaded and has not hung.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, and what to do about it.
+    pub async fn load(&self, path: &Path, direction: Direction) -> Result<Library, LoadError> {
+        let (inner, original) = (self.0.clone(), path.to_owned());
+        let loading = spawn_blocking(move || inner.load(&original, direction));
+        match timeout(LOAD_TIMEOUT, loading).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(panicked)) => Err(LoadError::Read {
+                path: path.to_owned(),
+                source: io::Error::other(panicked),
+            }),
+            Err(_) => Err(LoadError::TimedOut {
+                path: path.to_owned(),
+                seconds: LOAD_TIMEOUT.as_secs(),
+            }),
+        }
+    }
+
+    /// Stops the threads of every loaded library, all at once, within `timeout`. Every instance is closed or abandoned by then.
+    /// Tells whether all have stopped.
+    pub async fn shutdown(&self, timeout: Duration) -> bool {
+        self.0.shutting_down.store(true, Ordering::Release);
+        let libraries: Vec<Library> = self.0.loaded().values().flatten().cloned().collect();
+        let deadline = Instant::now() + timeout + SHUTDOWN_GRACE;
+        let stopping: Vec<_> = libraries
+            .into_iter()
+            .map(|library| (library.name().to_owned(), stop(library, timeout)))
+            .collect();
+        let mut all = true;
+        for (plugin, stopped) in stopping {
+            let stopped = timeout_at(deadline, stopped).await;
+            if !matches!(stopped, Ok(Ok(true))) {
+                warn!(
+                    plugin,
+                    "the plugin's threads did not stop in time; they end with the process"
+                );
+                all = false;
+            }
+        }
+        all
+    }
+}
+
+/// Shuts a library down on a thread of its own: one that never returns then holds up nothing, not even the process's end.
+fn stop(library: Library, within: Duration) -> oneshot::Receiver<bool> {
+    let (sender, stopped) = oneshot::channel();
+    let spawned = thread::Builder::new()
+        .name("plugin-shutdown".to_owned())
+        .spawn(move || sender.send(library.shut_down(within)));
+    // Without a thread the sender is gone, and the library counts as one that did not stop.
+    drop(spawned);
+    stopped
+}
+
+impl Inner {
+    fn load(&self, path: &Path, direction: Direction) -> Result<Library, LoadError> {
+        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shutting_down.load(Ordering::Acquire) {
+            return Err(LoadError::ShuttingDown {
+                path: path.to_owned(),
+            });
+        }
+        let hash = copies::hash(path).map_err(|source| LoadError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let library = match self.usable(hash) {
+            Some(library) => library,
+            None => self.load_copy(path, hash)?,
+        };
+        let found = library.descriptor().direction;
+        if found != direction {
+            return Err(LoadError::WrongDirection {
+                path: path.to_owned(),
+                found,
+                expected: direction,
+            });
+        }
+        Ok(library)
+    }
+
+    /// The loaded copy of that content, when instances may be opened in it.
+    fn usable(&self, hash: blake3::Hash) -> Option<Library> {
+        let loaded = self.loaded();
+        let newest = loaded.get(&hash)?.last()?;
+        (!newest.is_quarantined()).then(|| newest.clone())
+    }
+
+    fn load_copy(&self, path: &Path, hash: blake3::Hash) -> Result<Library, LoadError> {
+        let number = self.loaded().get(&hash).map_or(0, Vec::len);
+        if number >= MOST_COPIES {
+            return Err(LoadError::Exhausted {
+                path: path.to_owned(),
+            });
+        }
+        let copy = self.copy(path, hash, number + 1)?;
+        let library = Library::load(path, &copy, self.worker_threads)?;
+        self.loaded().entry(hash).or_default().push(library.clone());
+        Ok(library)
+    }
+
+    fn copy(&self, path: &Path, hash: blake3::Hash, number: usize) -> Result<PathBuf, LoadError> {
+        let path = path.to_owned();
+        match self.copies.copy(&path, hash, number) {
+            Ok(Copied::Done { copy }) => Ok(copy),
+            Ok(Copied::Changed) => Err(LoadError::Changed { path }),
+            Ok(Copied::Flawed(source)) => Err(LoadError::Image { path, source }),
+            Err(source) => Err(LoadError::Copy {
+                path,
+                folder: self.copies.folder().to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<blake3::Hash, Vec<Library>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,192 @@
+//! An open instance of a source: [`Source`]. Safe to use in any way; what crosses the fence is built and read here and in `produced`.
+
+use std::{sync::Arc, time::Duration};
+
+use iggy_connector_abi::source as abi;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Library, Open, Traits,
+    instance::Handle,
+    produced::ProducedBatch,
+    symbols::{self, Entries},
+    ticket::{Limit, Ticket},
+};
+use crate::{
+    config::spec::Deadlines,
+    pipeline::{Failure, FailureKind, Polled, Settlement, SourcePlugin},
+};
+
+/// An open instance of a source.
+///
+/// Dropped without [`Source::close`] it is closed in the background. Dropping the future of a call cancels the call; a batch that such
+/// a poll had taken all the same is what the next poll returns.
+pub struct Source {
+    handle: Handle,
+    entries: symbols::Source,
+    traits: Traits,
+    deadlines: Deadlines,
+    /// The poll that is under way. It stands here and not in its future, so that dropping the future loses no batch.
+    polling: Mutex<Option<Ticket<ProducedBatch>>>,
+}
+
+impl Source {
+    /// Opens an instance in `library`.
+    ///
+    /// # Errors
+    ///
+    /// The library is not a source's, or the plugin did not open.
+    pub async fn open(library: &Library, open: Open<'_>) -> Result<Self, Failure> {
+        let Entries::Source(entries) = *library.entries() else {
+            let message = format!("plugin `{}` is not a source", library.name());
+            return Err(Failure::new(FailureKind::Fatal, message));
+        };
+        let (handle, traits) =
+            Handle::open(library, &open, entries.open, entries.cancel, entries.close).await?;
+        Ok(Self {
+            handle,
+            entries,
+            traits,
+            deadlines: open.deadlines,
+            polling: Mutex::new(None),
+        })
+    }
+
+    /// What the instance told about itself when it opened.
+    pub fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    /// Runs the connector's health check.
+    ///
+    /// # Errors
+    ///
+    /// It is not healthy, or did not answer.
+    pub async fn health(&self, within: Duration) -> Result<(), Failure> {
+        let mut ticket = self
+            .handle
+            .instance()
+            .plain("health", self.entries.health)?;
+        ticket.wait(Limit::Within(within)).await.map(drop)
+    }
+
+    /// Closes the instance, after every call of it has ended.
+    ///
+    /// # Errors
+    ///
+    /// The plugin reported one, or a call did not end. The instance is gone in any case.
+    pub async fn close(self) -> Result<(), Failure> {
+        self.give_back_dropped_poll().await;
+        self.handle.close().await
+    }
+
+    /// Nacks what a poll that nobody waited for has brought: every batch is settled.
+    async fn give_back_dropped_poll(&self) {
+        let Some(mut ticket) = self.polling.lock().await.take() else {
+            return;
+        };
+        if let Ok(polled) = ticket.polled(Limit::Within(Duration::ZERO)).await {
+            // When it fails the batch is offered again after the next open, as after a crash.
+            let _ = self.settle(polled.poll, Settlement::Nack).await;
+        }
+    }
+
+    fn start_poll(&self) -> Result<Ticket<ProducedBatch>, Failure> {
+        let poll = self.entries.poll;
+        let instance = self.handle.instance();
+        instance.call("poll", 0, None, |instance, call, completion| {
+            // SAFETY: the batch's `release` is called exactly once (`produced::Owner`).
+            unsafe { poll(instance, call, completion) }
+        })
+    }
+
+    fn start_settle(&self, poll: u64, settlement: Settlement) -> Result<Ticket<()>, Failure> {
+        let lent = Arc::new(Lent::new(poll, settlement));
+        let wire = lent.wire();
+        let settle = self.entries.settle;
+        let instance = self.handle.instance();
+        instance.call(
+            "settle",
+            0,
+            Some(Box::new(lent)),
+            |instance, call, completion| {
+                // SAFETY: `wire` and the positions are kept by the call until its completion (`Settle`); that each poll is settled, and
+                // in which order, is the pipeline's promise and no matter of memory.
+                unsafe { settle(instance, call, wire, completion) }
+            },
+        )
+    }
+}
+
+impl Ticket<ProducedBatch> {
+    async fn polled(&mut self, limit: Limit<'_>) -> Result<Polled, Failure> {
+        let (_, batch) = self.wait(limit).await?;
+        Ok(Polled {
+            poll: self.number,
+            schema: batch.schema,
+            messages: batch.messages,
+            state: batch.state,
+            ended: batch.ended,
+        })
+    }
+}
+
+impl SourcePlugin for Source {
+    async fn poll(&self, stop: &CancellationToken) -> Result<Polled, Failure> {
+        let mut polling = self.polling.lock().await;
+        loop {
+            if stop.is_cancelled() && polling.is_none() {
+                return Err(Failure::new(FailureKind::Cancelled, "poll was stopped"));
+            }
+            let ticket = match &mut *polling {
+                Some(ticket) => ticket,
+                none => none.insert(self.start_poll()?),
+            };
+            let polled = ticket.polled(Limit::Stop(stop, self.deadlines.poll)).await;
+            let only_dropped = ticket.was_dropped();
+            *polling = None;
+            match polled {
+                Err(failure) if failure.kind == FailureKind::Cancelled && only_dropped => {}
+                polled => return polled,
+            }
+        }
+    }
+
+    async fn settle(&self, poll: u64, settlement: Settlement) -> Result<(), Failure> {
+        let mut ticket = self.start_settle(poll, settlement)?;
+        ticket
+            .wait(Limit::Within(self.deadlines.consume))
+            .await
+            .map(drop)
+    }
+}
+
+/// What a settle lends.
+struct Lent {
+    wire: abi::Settlement,
+    _undelivered: Vec<u32>,
+}
+
+impl Lent {
+    fn new(poll: u64, settlement: Settlement) -> Self {
+        let (ack, undelivered) = match settlement {
+            Settlement::Ack { undelivered } => (1, undelivered),
+            Settlement::Nack => (0, Vec::new()),
+        };
+        Self {
+            wire: abi::Settlement {
+                size: size_of::<abi::Settlement>() as u32,
+                ack,
+                poll,
+                undelivered: undelivered.as_ptr(),
+                undelivered_len: undelivered.len(),
+            },
+            _undelivered: undelivered,
+        }
+    }
+
+    fn wire(&self) -> *const abi::Settlement {
+        &raw const self.wire
+    }
+}
