@@ -5,6 +5,9 @@ use std::{path::PathBuf, time::Duration};
 
 use iggy_connector_message::Schema;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::UrlTemplates;
 
 /// Everything the daemon was told.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ pub struct Runtime {
     pub shutdown_timeout: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Iggy {
     /// `host:port`, or an `iggy://` connection string.
     pub address: String,
@@ -30,6 +33,24 @@ pub struct Iggy {
     pub tls: Option<IggyTls>,
     /// The broker in this process, when enabled.
     pub embedded: Option<Embedded>,
+}
+
+/// A connection string holds a password, which is left out.
+impl std::fmt::Debug for Iggy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address = match self.address.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => self.address.clone(),
+        };
+        f.debug_struct("Iggy")
+            .field("address", &address)
+            .field("username", &self.username)
+            .field("password", &self.password)
+            .field("token", &self.token)
+            .field("tls", &self.tls)
+            .field("embedded", &self.embedded)
+            .finish()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -70,10 +91,23 @@ pub enum Connectors {
     Http(HttpProvider),
 }
 
-/// The HTTP provider's settings, kept as written until the provider exists.
+/// The HTTP provider's settings.
 #[derive(Clone, Debug)]
 pub struct HttpProvider {
     pub base_url: String,
+    /// Of one request.
+    pub timeout: Duration,
+    /// How often to ask for changes; `None`: only at start and on request.
+    pub poll_interval: Option<Duration>,
+    /// Sent with every request.
+    pub request_headers: Vec<(String, SecretString)>,
+    /// `None`: a failed request is not repeated.
+    pub retry: Option<Backoff>,
+    pub url_templates: UrlTemplates,
+    /// Where replies hold their data; dotted, numbers index lists.
+    pub data_path: Option<String>,
+    /// Where replies hold an error.
+    pub error_path: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +144,8 @@ pub struct Plugins {
 }
 
 /// Which way messages flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     Sink,
     Source,

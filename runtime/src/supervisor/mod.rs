@@ -15,7 +15,10 @@ pub use self::{
 };
 use self::{connector::Connector, snapshot::Reporter};
 use crate::{
-    config::spec::{self, Direction},
+    config::{
+        Unusable,
+        spec::{self, Direction},
+    },
     pipeline::Monitor,
 };
 
@@ -24,13 +27,6 @@ pub struct Supervisor {
     handles: Vec<Handle>,
     tasks: Vec<(Handle, JoinHandle<()>)>,
     stop: CancellationToken,
-}
-
-/// A connector that was configured but could not be understood: it is listed with its error and never started.
-#[derive(Clone, Debug)]
-pub struct Unusable {
-    pub spec: spec::Connector,
-    pub reason: String,
 }
 
 impl Supervisor {

@@ -1,0 +1,247 @@
+//! One connector as it is used.
+
+use std::{path::Path, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::{
+    checks,
+    streams::{Entry, transformable},
+    transforms::transforms,
+    unsupported,
+};
+use crate::config::{
+    connector::{
+        ConnectorConfig, DocumentFormat, InputConfig, OutputConfig, Policy,
+        Restart as RestartConfig, RestartPolicy, Retry,
+    },
+    problem::{Code, Report},
+    spec::{Backoff, Connector, Deadlines, Direction, OnInvalid, PluginConfig, Restart},
+    strict::{self, kind},
+    values::HumanDuration,
+};
+
+/// The longest key: names of files and of consumer groups are made from it.
+const MAX_KEY: usize = 128;
+
+/// How often settled offsets are stored, unless it is said.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What is known of a connector from where it stands: in the runtime file its table's name says both.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Given<'a> {
+    pub(in crate::config) direction: Option<Direction>,
+    pub(in crate::config) key: Option<&'a str>,
+    pub(in crate::config) file: &'a Path,
+}
+
+/// Resolves one connector. `None` when it does not even say whether it is a sink or a source, or what its key is.
+pub(in crate::config) fn connector(
+    mut table: Map<String, Value>,
+    given: Given<'_>,
+    report: &mut Report<'_>,
+) -> Option<Connector> {
+    unsupported::references("", &table, report);
+    only_tables(&mut table, report);
+    match given.direction.or_else(|| direction(&table)) {
+        Some(Direction::Sink) => of_direction::<InputConfig>(table, given, report),
+        Some(Direction::Source) => of_direction::<OutputConfig>(table, given, report),
+        None => {
+            report.missing("type", "write \"sink\" or \"source\"");
+            None
+        }
+    }
+}
+
+fn direction(table: &Map<String, Value>) -> Option<Direction> {
+    serde_json::from_value(table.get("type")?.clone()).ok()
+}
+
+/// Empties entries of `streams` that are no tables: a list would be read as one, by position.
+fn only_tables(table: &mut Map<String, Value>, report: &mut Report<'_>) {
+    let Some(Value::Array(entries)) = table.get_mut("streams") else {
+        return;
+    };
+    for (index, entry) in entries.iter_mut().enumerate() {
+        if entry.is_object() {
+            continue;
+        }
+        let reason = format!("a table is expected, not {}", kind(entry));
+        report.add(&format!("streams[{index}]"), Code::Invalid, reason, None);
+        *entry = Value::Object(Map::new());
+    }
+}
+
+fn of_direction<S>(
+    table: Map<String, Value>,
+    given: Given<'_>,
+    report: &mut Report<'_>,
+) -> Option<Connector>
+where
+    S: Entry + Serialize + DeserializeOwned,
+{
+    let config: ConnectorConfig<S> = strict::read(table, report);
+    unsupported::connector(&config, report);
+    foreign_keys(&config, report);
+    let key = identity(&config, given, report)?;
+    if config.streams.is_empty() {
+        report.missing(
+            "streams",
+            "say where its messages are: add a `[[streams]]` entry",
+        );
+    }
+    if config.path.as_deref().is_none_or(str::is_empty) {
+        report.missing("path", "name the plugin's library");
+    }
+    let transforms = transforms(config.transforms, report);
+    if !transforms.is_empty() {
+        transformable(&config.streams, report);
+    }
+    checks::at_least_one("max_in_flight", config.max_in_flight, report);
+    Some(Connector {
+        direction: S::DIRECTION,
+        enabled: config.enabled,
+        version: config.version,
+        name: config.name.unwrap_or_else(|| key.clone()),
+        path: config.path.unwrap_or_default(),
+        origin: given.file.to_owned(),
+        plugin_config_format: config.plugin_config_format.map(format_name),
+        plugin_config: PluginConfig(
+            config
+                .plugin_config
+                .unwrap_or_else(|| Value::Object(Map::new())),
+        ),
+        transforms,
+        streams: S::resolve(config.streams, &key, report),
+        verbose: config.verbose,
+        benchmark: config.benchmark,
+        deadlines: Deadlines {
+            open: deadline("open_timeout", config.open_timeout, report)
+                .unwrap_or(Deadlines::default().open),
+            consume: deadline("consume_timeout", config.consume_timeout, report)
+                .unwrap_or(Deadlines::default().consume),
+            poll: deadline("poll_timeout", config.poll_timeout, report),
+            close: deadline("close_timeout", config.close_timeout, report)
+                .unwrap_or(Deadlines::default().close),
+        },
+        commit_interval: config
+            .commit_interval
+            .map_or(COMMIT_INTERVAL, |interval| interval.0),
+        consumer_name: match config.consumer_name.is_empty() {
+            true => key.clone(),
+            false => config.consumer_name,
+        },
+        retry: retry(&config.retry, report),
+        restart: restart(&config.restart, report),
+        on_invalid: match config.errors.on_invalid {
+            Some(Policy::Skip) => OnInvalid::Skip,
+            Some(Policy::Stop | Policy::Dlq) | None => OnInvalid::Stop,
+        },
+        key,
+    })
+}
+
+/// Settles what the connector is called, and reports what contradicts the place where it stands.
+fn identity<S: Entry>(
+    config: &ConnectorConfig<S>,
+    given: Given<'_>,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    if config.r#type.is_some_and(|written| written != S::DIRECTION) {
+        let reason = format!("it stands among the {}s", S::DIRECTION.name());
+        report.add("type", Code::Conflict, reason, Some("leave it out"));
+    }
+    if let (Some(written), Some(table)) = (config.key.as_deref(), given.key)
+        && written != table
+    {
+        let reason = format!("its table is named `{table}`");
+        report.add("key", Code::Conflict, reason, Some("leave it out"));
+    }
+    let Some(key) = given.key.or(config.key.as_deref()) else {
+        report.missing("key", "name the connector, for example \"stdout\"");
+        return None;
+    };
+    let fits = (1..=MAX_KEY).contains(&key.len())
+        && key
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+    if !fits {
+        let reason = "a key has 1 to 128 of the letters a-z, 0-9, `_` and `-`";
+        report.invalid("key", reason, "rename it");
+    }
+    Some(key.to_owned())
+}
+
+/// Reports keys that only the other direction has.
+fn foreign_keys<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
+    let keys = [
+        (
+            config.commit_interval.is_some(),
+            "commit_interval",
+            Direction::Sink,
+        ),
+        (
+            config.consume_timeout.is_some(),
+            "consume_timeout",
+            Direction::Sink,
+        ),
+        (
+            config.poll_timeout.is_some(),
+            "poll_timeout",
+            Direction::Source,
+        ),
+    ];
+    for (is_used, key, direction) in keys {
+        if is_used && direction != S::DIRECTION {
+            let reason = format!("only {}s have it", direction.name());
+            report.invalid(key, reason, "leave it out");
+        }
+    }
+}
+
+fn deadline(
+    key: &str,
+    written: Option<HumanDuration>,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let written = written?;
+    checks::not_zero(key, written, report);
+    Some(written.0)
+}
+
+fn retry(retry: &Retry, report: &mut Report<'_>) -> Backoff {
+    let backoff = Backoff {
+        initial: retry.initial_backoff.0,
+        max: retry.max_backoff.0,
+        multiplier: retry.backoff_multiplier,
+        jitter: retry.jitter,
+        max_attempts: retry.max_retries,
+    };
+    checks::backoff("retry", &backoff, report);
+    backoff
+}
+
+fn restart(restart: &RestartConfig, report: &mut Report<'_>) -> Restart {
+    let backoff = Backoff {
+        initial: restart.initial_backoff.0,
+        max: restart.max_backoff.0,
+        max_attempts: restart.max_restarts,
+        ..Backoff::default()
+    };
+    checks::backoff("restart", &backoff, report);
+    match restart.policy {
+        RestartPolicy::Never => Restart::Never,
+        RestartPolicy::OnFailure => Restart::OnFailure(backoff),
+    }
+}
+
+fn format_name(format: DocumentFormat) -> String {
+    match format {
+        DocumentFormat::Json => "json",
+        DocumentFormat::Yaml => "yaml",
+        DocumentFormat::Toml => "toml",
+        DocumentFormat::Text => "text",
+    }
+    .to_owned()
+}

@@ -1,0 +1,13 @@
+//! From configuration as written to what is built: strings get their meaning, defaults their place, and what cannot be used is
+//! reported. Each function returns something usable even so, that whoever reads on finds every problem.
+
+mod checks;
+mod connector;
+mod runtime;
+mod streams;
+mod transforms;
+mod unsupported;
+
+pub(super) use connector::{Given, connector};
+pub(super) use runtime::runtime;
+pub(super) use unsupported::references;

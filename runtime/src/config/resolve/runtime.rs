@@ -1,0 +1,255 @@
+//! The runtime file as it is used.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::{checks, unsupported};
+use crate::config::{
+    problem::Report,
+    runtime::{self as written, ConfigType, RuntimeConfig},
+    spec,
+    values::{HumanDuration, Secret},
+};
+
+/// Reads a token from the file behind it.
+const FROM_FILE: &str = "file:";
+
+pub(in crate::config) fn runtime(config: RuntimeConfig, report: &mut Report<'_>) -> spec::Runtime {
+    unsupported::runtime(&config, report);
+    checks::not_zero(
+        "runtime.shutdown_timeout",
+        config.runtime.shutdown_timeout,
+        report,
+    );
+    checks::at_least_one(
+        "plugins.worker_threads",
+        config.plugins.worker_threads,
+        report,
+    );
+    spec::Runtime {
+        iggy: iggy(config.iggy, report),
+        state: state(config.state, report),
+        connectors: connectors(config.connectors, report),
+        http: http(config.http, report),
+        logging: logging(config.logging, report),
+        telemetry: telemetry(config.telemetry),
+        plugins: spec::Plugins {
+            worker_threads: config.plugins.worker_threads,
+            search_paths: config
+                .plugins
+                .search_paths
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
+        },
+        shutdown_timeout: config.runtime.shutdown_timeout.0,
+    }
+}
+
+fn iggy(iggy: written::Iggy, report: &mut Report<'_>) -> spec::Iggy {
+    let is_connection_string = iggy.address.contains("://");
+    if is_connection_string {
+        scheme(&iggy.address, report);
+    } else {
+        checks::host_port("iggy.address", &iggy.address, report);
+    }
+    if iggy.embedded.enabled && iggy.embedded.address.is_empty() && is_connection_string {
+        let remedy = "give the `host:port` that the embedded broker listens on";
+        report.missing("iggy.embedded.address", remedy);
+    }
+    let token = token(iggy.token, report);
+    if iggy.username.is_empty() && token.is_none() && !is_connection_string {
+        report.missing(
+            "iggy.username",
+            "give it with `iggy.password`, or give `iggy.token`",
+        );
+    }
+    spec::Iggy {
+        address: iggy.address,
+        username: iggy.username,
+        password: iggy.password.into_inner(),
+        token,
+        tls: iggy.tls.enabled.then(|| spec::IggyTls {
+            ca_file: path(iggy.tls.ca_file),
+            domain: text(iggy.tls.domain),
+        }),
+        embedded: embedded(iggy.embedded, report),
+    }
+}
+
+/// Groups cannot be polled over HTTP, and the runtime speaks nothing but TCP.
+fn scheme(address: &str, report: &mut Report<'_>) {
+    let (scheme, _) = address.split_once("://").unwrap_or_default();
+    let reason = match scheme {
+        "iggy" | "iggy+tcp" => return,
+        "iggy+http" | "iggy+https" => "consumer groups cannot be polled over HTTP",
+        _ => "connectors speak TCP only",
+    };
+    let remedy = "write `iggy://user:password@host:port`, or `host:port`";
+    report.invalid("iggy.address", reason, remedy);
+}
+
+fn token(token: Secret, report: &mut Report<'_>) -> Option<SecretString> {
+    use secrecy::ExposeSecret as _;
+
+    let token = token.into_option()?;
+    let Some(path) = token.expose_secret().strip_prefix(FROM_FILE) else {
+        return Some(token);
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.trim().is_empty() => Some(SecretString::from(text.trim())),
+        Ok(_) => {
+            let reason = format!("`{path}` is empty");
+            report.invalid("iggy.token", reason, "write the token into it");
+            None
+        }
+        Err(error) => {
+            let reason = format!("`{path}` cannot be read: {error}");
+            report.invalid("iggy.token", reason, "name a file that holds the token");
+            None
+        }
+    }
+}
+
+fn embedded(embedded: written::Embedded, report: &mut Report<'_>) -> Option<spec::Embedded> {
+    if !embedded.address.is_empty() {
+        checks::host_port("iggy.embedded.address", &embedded.address, report);
+    }
+    if embedded.path.is_empty() {
+        report.missing("iggy.embedded.path", "name a folder");
+    }
+    if embedded.segment_size.0 == 0 {
+        let key = "iggy.embedded.segment_size";
+        report.invalid(
+            key,
+            "more than zero is expected",
+            "leave it out for the default",
+        );
+    }
+    let retention_interval = embedded.retention_interval;
+    checks::not_zero(
+        "iggy.embedded.retention_interval",
+        retention_interval,
+        report,
+    );
+    checks::at_least_one(
+        "iggy.embedded.max_connections",
+        embedded.max_connections,
+        report,
+    );
+    let sync = sync(&embedded.sync, report);
+    embedded.enabled.then(|| spec::Embedded {
+        path: embedded.path.into(),
+        address: text(embedded.address),
+        sync,
+        segment_size: embedded.segment_size.0,
+        retention_interval: retention_interval.0,
+        max_connections: embedded.max_connections as usize,
+        poll_hold: embedded.poll_hold.0,
+    })
+}
+
+fn sync(written: &str, report: &mut Report<'_>) -> spec::Sync {
+    match written {
+        "os" => spec::Sync::Os,
+        "every_batch" => spec::Sync::EveryBatch,
+        interval => match HumanDuration::parse(interval) {
+            Ok(interval) if !interval.0.is_zero() => spec::Sync::Interval(interval.0),
+            _ => {
+                let reason = "neither `os`, `every_batch` nor an interval";
+                report.invalid(
+                    "iggy.embedded.sync",
+                    reason,
+                    "write an interval as \"100ms\"",
+                );
+                spec::Sync::Os
+            }
+        },
+    }
+}
+
+fn state(state: written::State, report: &mut Report<'_>) -> spec::State {
+    if state.path.is_empty() {
+        report.missing("state.path", "name a folder");
+    }
+    spec::State {
+        path: state.path.into(),
+    }
+}
+
+fn connectors(connectors: written::Connectors, report: &mut Report<'_>) -> spec::Connectors {
+    let retry = &connectors.retry;
+    let backoff = spec::Backoff {
+        initial: retry.initial_backoff.0,
+        max: retry.max_backoff.0,
+        multiplier: retry.backoff_multiplier,
+        jitter: 0.0,
+        max_attempts: retry.max_attempts,
+    };
+    checks::backoff("connectors.retry", &backoff, report);
+    if connectors.config_type == ConfigType::Local {
+        return spec::Connectors::Local {
+            config_dir: path(connectors.config_dir),
+        };
+    }
+    if connectors.base_url.is_empty() {
+        report.missing(
+            "connectors.base_url",
+            "give the URL of the configuration service",
+        );
+    }
+    checks::not_zero("connectors.timeout", connectors.timeout, report);
+    spec::Connectors::Http(spec::HttpProvider {
+        base_url: connectors.base_url,
+        timeout: connectors.timeout.0,
+        poll_interval: (!connectors.poll_interval.0.is_zero())
+            .then_some(connectors.poll_interval.0),
+        request_headers: connectors
+            .request_headers
+            .into_iter()
+            .map(|(name, value)| (name, value.into_inner()))
+            .collect(),
+        retry: retry.enabled.then_some(backoff),
+        url_templates: connectors.url_templates,
+        data_path: text(connectors.response.data_path),
+        error_path: text(connectors.response.error_path),
+    })
+}
+
+fn http(http: written::Http, report: &mut Report<'_>) -> spec::Http {
+    checks::host_port("http.address", &http.address, report);
+    spec::Http {
+        enabled: http.enabled,
+        address: http.address,
+        api_key: http.api_key.into_option(),
+    }
+}
+
+fn logging(logging: written::Logging, report: &mut Report<'_>) -> spec::Logging {
+    if tracing_subscriber::EnvFilter::try_new(&logging.level).is_err() {
+        let remedy = "write a level (error, warn, info, debug, trace), or `target=level` with commas in between";
+        report.invalid("logging.level", "it is no level", remedy);
+    }
+    spec::Logging {
+        format: match logging.format {
+            written::LogFormat::Text => spec::LogFormat::Text,
+            written::LogFormat::Json => spec::LogFormat::Json,
+        },
+        level: logging.level,
+    }
+}
+
+fn telemetry(telemetry: written::Telemetry) -> spec::Telemetry {
+    spec::Telemetry {
+        enabled: telemetry.enabled,
+    }
+}
+
+fn path(written: String) -> Option<PathBuf> {
+    text(written).map(|path| Path::new(&path).to_owned())
+}
+
+fn text(written: String) -> Option<String> {
+    (!written.is_empty()).then_some(written)
+}

@@ -1,0 +1,146 @@
+//! `[[streams]]`, the one place where sinks and sources are configured differently.
+
+use std::collections::HashSet;
+
+use iggy_connector_codec::decoders;
+use iggy_connector_message::Schema;
+
+use super::{checks, unsupported};
+use crate::config::{
+    connector::{InputConfig, OutputConfig},
+    problem::{Code, Report},
+    spec::{Direction, Input, Output, Streams},
+};
+
+/// The most partitions that Iggy gives a new topic.
+const MAX_PARTITIONS: u32 = 1000;
+
+/// One entry as written.
+pub(in crate::config) trait Entry: Sized {
+    const DIRECTION: Direction;
+
+    /// Resolves all entries of the connector `key`.
+    fn resolve(entries: Vec<Self>, connector: &str, report: &mut Report<'_>) -> Streams;
+
+    fn schema(&self) -> Schema;
+}
+
+impl Entry for InputConfig {
+    const DIRECTION: Direction = Direction::Sink;
+
+    fn resolve(entries: Vec<Self>, connector: &str, report: &mut Report<'_>) -> Streams {
+        let inputs: Vec<_> = entries
+            .into_iter()
+            .enumerate()
+            .map(|(index, entry)| input(&format!("streams[{index}]"), entry, connector, report))
+            .collect();
+        read_once(&inputs, report);
+        Streams::Inputs(inputs)
+    }
+
+    fn schema(&self) -> Schema {
+        self.schema
+    }
+}
+
+impl Entry for OutputConfig {
+    const DIRECTION: Direction = Direction::Source;
+
+    fn resolve(entries: Vec<Self>, _connector: &str, report: &mut Report<'_>) -> Streams {
+        unsupported::outputs(&entries, report);
+        let outputs = entries
+            .into_iter()
+            .enumerate()
+            .map(|(index, entry)| output(&format!("streams[{index}]"), entry, report))
+            .collect();
+        Streams::Outputs(outputs)
+    }
+
+    fn schema(&self) -> Schema {
+        self.schema
+    }
+}
+
+/// Reports schemas that transforms would have to look into, and cannot.
+pub(super) fn transformable<S: Entry>(entries: &[S], report: &mut Report<'_>) {
+    for (index, entry) in entries.iter().enumerate() {
+        let schema = entry.schema();
+        if decoders::for_schema(schema).is_err() {
+            let key = format!("streams[{index}].schema");
+            let reason = format!("`{schema}` cannot be transformed");
+            report.invalid(
+                &key,
+                reason,
+                "leave the transforms out, or use `json`, `text` or `raw`",
+            );
+        }
+    }
+}
+
+fn input(at: &str, entry: InputConfig, connector: &str, report: &mut Report<'_>) -> Input {
+    unsupported::input(at, &entry, report);
+    checks::name(&format!("{at}.stream"), &entry.stream, report);
+    if entry.topics.is_empty() {
+        report.missing(&format!("{at}.topics"), "name at least one topic");
+    }
+    for (index, topic) in entry.topics.iter().enumerate() {
+        checks::name(&format!("{at}.topics[{index}]"), topic, report);
+    }
+    let consumer_group = entry
+        .consumer_group
+        .unwrap_or_else(|| format!("iggy-connect-sink-{connector}"));
+    checks::name(&format!("{at}.consumer_group"), &consumer_group, report);
+    sizes(at, entry.batch_length, entry.partitions, report);
+    Input {
+        stream: entry.stream,
+        topics: entry.topics,
+        schema: entry.schema,
+        batch_length: entry.batch_length,
+        poll_interval: entry.poll_interval.0,
+        consumer_group,
+        partitions: entry.partitions,
+        create: entry.create,
+    }
+}
+
+fn output(at: &str, entry: OutputConfig, report: &mut Report<'_>) -> Output {
+    unsupported::output(at, &entry, report);
+    checks::name(&format!("{at}.stream"), &entry.stream, report);
+    checks::name(&format!("{at}.topic"), &entry.topic, report);
+    sizes(at, entry.batch_length, entry.partitions, report);
+    Output {
+        stream: entry.stream,
+        topic: entry.topic,
+        schema: entry.schema,
+        batch_length: entry.batch_length,
+        poll_interval: entry.poll_interval.0,
+        partitions: entry.partitions,
+        create: entry.create,
+    }
+}
+
+fn sizes(at: &str, batch_length: u32, partitions: u32, report: &mut Report<'_>) {
+    checks::at_least_one(&format!("{at}.batch_length"), batch_length, report);
+    if !(1..=MAX_PARTITIONS).contains(&partitions) {
+        let key = format!("{at}.partitions");
+        report.invalid(
+            &key,
+            "a number from 1 to 1000 is expected",
+            "leave it out for one partition",
+        );
+    }
+}
+
+/// Reports a topic that one group would read twice: two members of a connector would take each other's partitions.
+fn read_once(inputs: &[Input], report: &mut Report<'_>) {
+    let mut seen = HashSet::new();
+    for (index, input) in inputs.iter().enumerate() {
+        for (place, topic) in input.topics.iter().enumerate() {
+            if !topic.is_empty() && !seen.insert((&input.stream, topic, &input.consumer_group)) {
+                let key = format!("streams[{index}].topics[{place}]");
+                let reason = format!("`{topic}` is read by the same group already");
+                report.add(&key, Code::Conflict, reason, Some("leave one of them out"));
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Keys that are known and have no effect in this version. They are refused rather than accepted in silence; whoever makes one
+//! work removes its line here.
+
+use serde_json::{Map, Value};
+
+use crate::config::{
+    connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig, Policy},
+    problem::{Code, Report},
+    runtime::{ConfigType, Metrics, RuntimeConfig},
+};
+
+const LEAVE_OUT: &str = "leave it out";
+
+/// Beginnings of values that stand for something else.
+const REFERENCES: [&str; 2] = ["${env:", "${file:"];
+
+pub(super) fn runtime(config: &RuntimeConfig, report: &mut Report<'_>) {
+    let http = &config.http;
+    let keys = [
+        (
+            config.connectors.config_type == ConfigType::Http,
+            "connectors.config_type",
+            "use `local`",
+        ),
+        (http.cors.enabled, "http.cors.enabled", LEAVE_OUT),
+        (
+            http.tls.enabled,
+            "http.tls.enabled",
+            "serve loopback and put a TLS proxy in front",
+        ),
+        (
+            http.metrics.endpoint != Metrics::default().endpoint,
+            "http.metrics.endpoint",
+            LEAVE_OUT,
+        ),
+        (config.telemetry.enabled, "telemetry.enabled", LEAVE_OUT),
+    ];
+    refuse(keys, report);
+}
+
+pub(super) fn connector<S>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
+    let errors = &config.errors;
+    let keys = [
+        (
+            config.delivery == Delivery::AtMostOnce,
+            "delivery",
+            "leave it out: messages are delivered at least once",
+        ),
+        (
+            config.max_in_flight > 1,
+            "max_in_flight",
+            "write 1, or leave it out",
+        ),
+        (config.dlq.is_some(), "dlq", LEAVE_OUT),
+        (
+            errors.on_invalid == Some(Policy::Dlq),
+            "errors.on_invalid",
+            "write `stop` or `skip`",
+        ),
+        (
+            errors
+                .on_exhausted
+                .is_some_and(|policy| policy != Policy::Stop),
+            "errors.on_exhausted",
+            "write `stop`, or leave it out",
+        ),
+        (errors.tolerance.is_some(), "errors.tolerance", LEAVE_OUT),
+        (config.health.is_some(), "health", LEAVE_OUT),
+        (config.consumer.exclusive, "consumer.exclusive", LEAVE_OUT),
+    ];
+    refuse(keys, report);
+}
+
+pub(super) fn input(entry: &str, input: &InputConfig, report: &mut Report<'_>) {
+    let avro = input.avro_schema_path.is_some() || input.avro_schema_json.is_some();
+    let keys = [
+        (
+            !input.batch_timeout.0.is_zero(),
+            "batch_timeout",
+            "leave it out: what is there is taken",
+        ),
+        (
+            input.start_from != "first",
+            "start_from",
+            "leave it out: a new group starts at the first message",
+        ),
+        (input.codec.is_some(), "codec", LEAVE_OUT),
+        (input.contract.is_some(), "contract", LEAVE_OUT),
+        (avro, "avro_schema_path", LEAVE_OUT),
+    ];
+    for (is_used, key, remedy) in keys {
+        refuse([(is_used, &*format!("{entry}.{key}"), remedy)], report);
+    }
+}
+
+pub(super) fn output(entry: &str, output: &OutputConfig, report: &mut Report<'_>) {
+    let avro = output.avro_schema_path.is_some() || output.avro_schema_json.is_some();
+    let keys = [
+        (
+            output.route.is_some(),
+            "route",
+            "leave it out: the first entry takes every message",
+        ),
+        (output.codec.is_some(), "codec", LEAVE_OUT),
+        (output.contract.is_some(), "contract", LEAVE_OUT),
+        (avro, "avro_schema_path", LEAVE_OUT),
+    ];
+    for (is_used, key, remedy) in keys {
+        refuse([(is_used, &*format!("{entry}.{key}"), remedy)], report);
+    }
+}
+
+/// A source's messages all go to the first entry.
+pub(super) fn outputs(outputs: &[OutputConfig], report: &mut Report<'_>) {
+    if outputs.len() > 1 {
+        report.unsupported(
+            "streams[1]",
+            "a source writes to one stream and topic: leave the others out",
+        );
+    }
+}
+
+/// Refuses values that stand for a variable or a file: a plugin would take them for what they say.
+pub(in crate::config) fn references(
+    path: &str,
+    table: &Map<String, Value>,
+    report: &mut Report<'_>,
+) {
+    for (key, value) in table {
+        let path = match path {
+            "" => key.clone(),
+            _ => format!("{path}.{key}"),
+        };
+        reference(&path, value, report);
+    }
+}
+
+fn reference(path: &str, value: &Value, report: &mut Report<'_>) {
+    match value {
+        Value::String(text) if REFERENCES.iter().any(|start| text.contains(start)) => {
+            let reason = "references such as `${env:NAME}` are not supported yet";
+            report.add(
+                path,
+                Code::Unsupported,
+                reason,
+                Some("write the value itself"),
+            );
+        }
+        Value::Object(table) => references(path, table, report),
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                reference(&format!("{path}[{index}]"), value, report);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn refuse<'a>(keys: impl IntoIterator<Item = (bool, &'a str, &'a str)>, report: &mut Report<'_>) {
+    for (is_used, key, remedy) in keys {
+        if is_used {
+            report.unsupported(key, remedy);
+        }
+    }
+}
