@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 "[]",
-                "plugin_config: invalid length 0, expected struct Config with 6 elements",
+                "plugin_config: invalid type: list, expected struct Config",
             ),
             (
                 "3",

@@ -8,6 +8,13 @@ pub mod kit;
 mod macros;
 pub mod sink;
 pub mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+#[cfg(any(feature = "json", feature = "raw", feature = "text"))]
+pub use iggy_connector_codec::{decoders, encoders};
+#[cfg(feature = "transforms")]
+pub use iggy_connector_transform as transforms;
 
 pub use async_trait::async_trait;
 pub use connector::{SinkConstructor, SourceConstructor};

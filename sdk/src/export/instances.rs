@@ -120,12 +120,6 @@ impl<C: Send + Sync + 'static> Instances<C> {
     pub(super) fn cancel(&self, number: u32, call: u64) {
         self.calls.cancel((number, call));
     }
-
-    /// Asks an `open` to end.
-    #[cfg(test)]
-    pub(super) fn is_open(&self, number: u32) -> bool {
-        self.get(number).is_some()
-    }
 }
 
 /// The number under which `open` can be cancelled.

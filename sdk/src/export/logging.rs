@@ -26,18 +26,7 @@ use spans::Spans;
 const INSTANCE: &str = "iggy_connector_sdk::instance";
 
 /// Sends all further events to `host`. The first host wins, and so does a subscriber that is there already.
-///
-/// # Safety
-///
-/// `host` is null or points at the host's functions, alive for ever.
-pub(super) unsafe fn connect(host: *const Host) {
-    // SAFETY: alive for ever by the caller's promise, or null.
-    let Some(host) = (unsafe { host.as_ref() }) else {
-        return;
-    };
-    if (host.size as usize) < size_of::<Host>() {
-        return;
-    }
+pub(super) fn connect(host: &'static Host) {
     let forwarder = Forwarder {
         host,
         spans: Spans::default(),

@@ -31,3 +31,5 @@ mod task;
 pub use iggy_connector_abi as abi;
 pub use library::get_runtime;
 pub(crate) use records::{Record, Records};
+#[cfg(feature = "testing")]
+pub(crate) use {outcome::Ended, panics::catch, records::Lending};

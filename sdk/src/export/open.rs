@@ -1,6 +1,10 @@
 //! What opening a sink and opening a source have in common: [`begin`], [`Request`].
 
-use iggy_connector_abi::{Completion, Status, instance::Open, instance::Traits};
+use iggy_connector_abi::{
+    Completion, Status,
+    instance::{Open, Traits},
+    log,
+};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -20,6 +24,7 @@ pub(super) struct Request {
     worker_threads: u32,
     key: String,
     config: Vec<u8>,
+    host: &'static log::Host,
     pub(super) state: Option<ConnectorState>,
 }
 
@@ -51,8 +56,7 @@ pub(super) unsafe fn begin<C: Send + Sync + 'static>(
         Err(message) => return guard.complete(Ended::badly(Status::CONTRACT, message)),
     };
     panics::note_places();
-    // SAFETY: not null, since it was read; the host's functions live for ever by the caller's promise.
-    unsafe { logging::connect((*open).host) };
+    logging::connect(request.host);
     if let Err(error) = library::prepare(plugin, request.worker_threads) {
         let message = format!("the plugin's threads cannot be started: {error}");
         return guard.complete(Ended::badly(Status::TRANSIENT, message));
@@ -66,7 +70,7 @@ pub(super) unsafe fn begin<C: Send + Sync + 'static>(
 impl Request {
     /// # Safety
     ///
-    /// `open` and all it points at are alive; or `open` is null.
+    /// `open` and all it points at are alive, the host's functions for ever; or `open` is null.
     unsafe fn read(open: *const Open) -> Result<Self, String> {
         // SAFETY: alive by the caller's promise, or null.
         let open = unsafe { open.as_ref() }.ok_or("nothing to open with")?;
@@ -84,11 +88,19 @@ impl Request {
         let config = unsafe { open.config.bytes() }.ok_or("the configuration is no bytes")?;
         // SAFETY: as above.
         let state = unsafe { open.state.bytes() }.ok_or("the state is no bytes")?;
+        // SAFETY: the host's functions live for ever by the caller's promise, or the pointer is null.
+        let host = unsafe { open.host.as_ref() }.ok_or("the host's functions are null")?;
+        if (host.size as usize) < size_of::<log::Host>() {
+            return Err(
+                "the host has fewer functions than this version of the contract says".into(),
+            );
+        }
         Ok(Self {
             number: open.instance,
             worker_threads: open.worker_threads,
             key: String::from_utf8_lossy(key).into_owned(),
             config: config.to_vec(),
+            host,
             state: (open.state_present != 0).then(|| ConnectorState(state.to_vec())),
         })
     }

@@ -6,31 +6,31 @@ use crate::{Class, Error, FailedRecord, Scope};
 
 /// How a call ended, with its value when it went well.
 #[derive(Debug)]
-pub(super) struct Ended<V> {
-    pub(super) status: Status,
-    pub(super) message: String,
-    pub(super) retry_after_ms: u64,
-    pub(super) failed: Vec<Failed>,
-    pub(super) value: Option<V>,
+pub(crate) struct Ended<V> {
+    pub(crate) status: Status,
+    pub(crate) message: String,
+    pub(crate) retry_after_ms: u64,
+    pub(crate) failed: Vec<Failed>,
+    pub(crate) value: Option<V>,
 }
 
 /// One record that failed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Failed {
-    pub(super) index: u32,
-    pub(super) status: Status,
-    pub(super) message: String,
+pub(crate) struct Failed {
+    pub(crate) index: u32,
+    pub(crate) status: Status,
+    pub(crate) message: String,
 }
 
 impl<V> Ended<V> {
-    pub(super) fn well(value: V) -> Self {
+    pub(crate) fn well(value: V) -> Self {
         Self {
             value: Some(value),
             ..Self::badly(Status::OK, String::new())
         }
     }
 
-    pub(super) fn badly(status: Status, message: impl Into<String>) -> Self {
+    pub(crate) fn badly(status: Status, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
@@ -40,12 +40,12 @@ impl<V> Ended<V> {
         }
     }
 
-    pub(super) fn cancelled() -> Self {
+    pub(crate) fn cancelled() -> Self {
         Self::badly(Status::CANCELLED, "cancelled")
     }
 
     /// How a call that is not about single records ended.
-    pub(super) fn of(result: Result<V, Error>) -> Self {
+    pub(crate) fn of(result: Result<V, Error>) -> Self {
         match result {
             Ok(value) => Self::well(value),
             Err(error) => Self {
@@ -58,7 +58,7 @@ impl<V> Ended<V> {
 
 impl Ended<()> {
     /// How the consuming of a batch of `len` messages ended.
-    pub(super) fn of_batch(result: Result<(), Error>, len: usize) -> Self {
+    pub(crate) fn of_batch(result: Result<(), Error>, len: usize) -> Self {
         let Err(error) = &result else {
             return Self::of(result);
         };

@@ -27,7 +27,7 @@ pub(super) fn note_places() {
 }
 
 /// Runs `work`. A panic becomes its message.
-pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(message)
 }
 

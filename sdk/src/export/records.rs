@@ -1,5 +1,7 @@
 //! A lent batch behind a safe face: [`Records`].
 
+#[cfg(feature = "testing")]
+use iggy_connector_abi::Slice;
 use iggy_connector_abi::{
     Strided,
     sink::{ConsumedBatch, ConsumedMessage},
@@ -17,6 +19,13 @@ pub(crate) struct Record<'a> {
     fields: &'a ConsumedMessage,
     payload: &'a [u8],
     headers: &'a [u8],
+}
+
+/// A batch of a test, lent as the host lends one.
+#[cfg(feature = "testing")]
+pub(crate) struct Lending<'a> {
+    records: Vec<ConsumedMessage>,
+    messages: std::marker::PhantomData<&'a [crate::testing::Message]>,
 }
 
 impl<'a> Records<'a> {
@@ -57,6 +66,33 @@ impl<'a> Record<'a> {
 
     pub(crate) fn headers(&self) -> &'a [u8] {
         self.headers
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<'a> Lending<'a> {
+    pub(crate) fn of(messages: &'a [crate::testing::Message]) -> Self {
+        let records = messages.iter().map(|message| ConsumedMessage {
+            id_low: message.id as u64,
+            id_high: (message.id >> 64) as u64,
+            offset: message.offset,
+            checksum: message.checksum,
+            timestamp: message.timestamp,
+            origin_timestamp: message.origin_timestamp,
+            headers: Slice::of(&message.headers),
+            payload: Slice::of(&message.payload),
+        });
+        Self {
+            records: records.collect(),
+            messages: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn records(&self) -> Records<'_> {
+        let stride = size_of::<ConsumedMessage>() as u32;
+        // SAFETY: as many records as the list has, each made of borrows of `messages` in `of`, which outlive `self`.
+        let records = unsafe { Strided::new(self.records.as_ptr(), self.records.len(), stride) };
+        Records(records.expect("a list of records is an array"))
     }
 }
 

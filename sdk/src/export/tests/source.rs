@@ -1,0 +1,402 @@
+//! A source plugin, called as the runtime calls it.
+#![expect(unsafe_code, reason = "this is the host's side of the fence")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod host;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use host::{Call, Ended, bytes, number, request, text};
+use iggy_connector_sdk::{
+    ConnectorState, Error, ProducedMessages, Schema, Source, async_trait,
+    export::abi::{
+        Completion, Nothing, Status,
+        instance::{Open, Traits},
+        schema,
+        source::{
+            ENDED, HAS_ID, HAS_KEY, HAS_OFFSET, HAS_ORIGIN_TIMESTAMP, HAS_ROUTE, ProducedBatch,
+            ProducedMessage, Settlement,
+        },
+    },
+    headers,
+    source::{Offset, SourceBatch, SourceBatchResult, SourceMessage},
+    source_connector,
+};
+
+source_connector!(TestSource);
+
+/// Does what its configuration says, and counts its polls.
+struct TestSource {
+    id: u32,
+    config: Config,
+    polls: AtomicU64,
+    /// How often `on_batch_result` and `commit` still fail.
+    failures: (AtomicU64, AtomicU64),
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Config {
+    poll: String,
+    failing_results: u64,
+    failing_commits: u64,
+}
+
+static JOURNAL: Mutex<Vec<(u32, String)>> = Mutex::new(Vec::new());
+
+/// Where the payloads of each instance lay when they were polled.
+static ADDRESSES: Mutex<Vec<(u32, usize)>> = Mutex::new(Vec::new());
+
+fn note(instance: u32, what: impl Into<String>) {
+    JOURNAL.lock().unwrap().push((instance, what.into()));
+}
+
+fn journal(instance: u32) -> Vec<String> {
+    let journal = JOURNAL.lock().unwrap();
+    let own = journal.iter().filter(|(of, _)| *of == instance);
+    own.map(|(_, what)| what.clone()).collect()
+}
+
+impl TestSource {
+    fn new(id: u32, config: Config, state: Option<ConnectorState>) -> Self {
+        note(id, format!("{state:?}"));
+        let failures = (config.failing_results.into(), config.failing_commits.into());
+        Self {
+            id,
+            config,
+            polls: AtomicU64::new(0),
+            failures,
+        }
+    }
+}
+
+fn fail(left: &AtomicU64) -> Result<(), Error> {
+    let failed = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+        left.checked_sub(1)
+    });
+    match failed {
+        Ok(_) => Err(Error::transient("not now")),
+        Err(_) => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Source for TestSource {
+    async fn open(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn poll(&self) -> Result<ProducedMessages, Error> {
+        Err(Error::fatal("poll_batch is what this source has"))
+    }
+
+    async fn poll_batch(&self) -> Result<SourceBatch, Error> {
+        match self.config.poll.as_str() {
+            "hang" => std::future::pending().await,
+            "panic" => panic!("in poll"),
+            "busy" => return Err(Error::transient("busy")),
+            "empty" => return Ok(SourceBatch::default().and_end()),
+            _ => {}
+        }
+        let poll = self.polls.fetch_add(1, Ordering::SeqCst) + 1;
+        let full = SourceMessage::from_string(format!("full {poll}"))
+            .with_id((2 << 64) | 1)
+            .with_origin_timestamp(5)
+            .with_header("k".try_into()?, "v".try_into()?)
+            .with_key("key")
+            .with_route("/stream/topic")
+            .with_offset(format!("{poll}/0"));
+        let bare = SourceMessage::from_string("");
+        let last = SourceMessage::from_string("last").with_offset(format!("{poll}/2"));
+        ADDRESSES
+            .lock()
+            .unwrap()
+            .push((self.id, full.message().payload.as_ptr() as usize));
+        Ok(SourceBatch::new(Schema::Text, vec![full, bare, last])
+            .with_state(ConnectorState(vec![poll as u8])))
+    }
+
+    async fn on_batch_result(&self, result: SourceBatchResult) -> Result<(), Error> {
+        note(self.id, format!("{result:?}"));
+        fail(&self.failures.0)
+    }
+
+    async fn commit(&self, offsets: &[Offset]) -> Result<(), Error> {
+        let offsets: Vec<_> = offsets.iter().filter_map(Offset::as_str).collect();
+        note(self.id, format!("commit {}", offsets.join(" ")));
+        fail(&self.failures.1)
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn max_in_flight(&self) -> u32 {
+        4
+    }
+}
+
+unsafe extern "C" {
+    fn iggy_source_open_v1(open: *const Open, completion: Completion<Traits>);
+    fn iggy_source_poll_v1(instance: u32, call: u64, completion: Completion<ProducedBatch>);
+    fn iggy_source_settle_v1(
+        instance: u32,
+        call: u64,
+        settlement: *const Settlement,
+        completion: Completion<Nothing>,
+    );
+    fn iggy_source_health_v1(instance: u32, call: u64, completion: Completion<Nothing>);
+    fn iggy_source_close_v1(instance: u32, call: u64, completion: Completion<Nothing>);
+    fn iggy_source_cancel_v1(instance: u32, call: u64);
+}
+
+fn open(config: &str, state: Option<&[u8]>) -> (u32, Traits) {
+    let instance = number();
+    let request = request(instance, config, state);
+    // SAFETY: the request lives until the completion, which is waited for.
+    let call =
+        Call::make(|completion| unsafe { iggy_source_open_v1(&raw const request, completion) });
+    let ended = call.wait();
+    assert_eq!(ended.status, Status::OK, "{ended:?}");
+    (instance, ended.value.unwrap())
+}
+
+fn opened(config: &str) -> u32 {
+    open(config, None).0
+}
+
+fn start_poll(instance: u32, poll: u64) -> Call<ProducedBatch> {
+    // SAFETY: nothing is lent.
+    Call::make(|completion| unsafe { iggy_source_poll_v1(instance, poll, completion) })
+}
+
+/// A poll that returned a batch, which the caller releases.
+fn polled(instance: u32, poll: u64) -> ProducedBatch {
+    let ended = start_poll(instance, poll).wait();
+    assert_eq!(ended.status, Status::OK, "{ended:?}");
+    ended.value.unwrap()
+}
+
+fn settle(instance: u32, poll: u64, ack: bool, undelivered: &[u32]) -> Ended<Nothing> {
+    let settlement = Settlement {
+        size: size_of::<Settlement>() as u32,
+        ack: u32::from(ack),
+        poll,
+        undelivered: undelivered.as_ptr(),
+        undelivered_len: undelivered.len(),
+    };
+    let call = u64::from(number()) + 1_000_000;
+    // SAFETY: the settlement lives until the completion, which is waited for.
+    Call::make(|completion| unsafe {
+        iggy_source_settle_v1(instance, call, &raw const settlement, completion)
+    })
+    .wait()
+}
+
+fn close(instance: u32) -> Ended<Nothing> {
+    // SAFETY: nothing is lent.
+    Call::make(|completion| unsafe { iggy_source_close_v1(instance, 9, completion) }).wait()
+}
+
+fn messages(batch: &ProducedBatch) -> Vec<ProducedMessage> {
+    // SAFETY: the batch is not released yet.
+    let messages = unsafe { batch.messages() };
+    messages.expect("an array").iter().copied().collect()
+}
+
+fn release(batch: ProducedBatch) {
+    let release = batch.release.expect("a way back");
+    // SAFETY: every test releases a batch once.
+    unsafe { release(batch.owner) }
+}
+
+#[test]
+fn a_polled_message_crosses_whole_and_without_a_copy() {
+    let (instance, traits) = open("{}", None);
+    assert_eq!((traits.max_in_flight, traits.exclusive), (4, 0));
+    let batch = polled(instance, 1);
+    assert_eq!((batch.schema, batch.flags, batch.len), (schema::TEXT, 0, 3));
+    assert_eq!((batch.state_present, bytes(batch.state)), (1, vec![1]));
+
+    let [full, bare, last] = messages(&batch)[..] else {
+        panic!("three messages")
+    };
+    assert_eq!(
+        full.present,
+        HAS_ID | HAS_ORIGIN_TIMESTAMP | HAS_KEY | HAS_ROUTE | HAS_OFFSET
+    );
+    assert_eq!(
+        (full.id_low, full.id_high, full.origin_timestamp),
+        (1, 2, 5)
+    );
+    assert_eq!(text(full.payload), "full 1");
+    assert_eq!(
+        (text(full.key), text(full.route)),
+        ("key".into(), "/stream/topic".into())
+    );
+    assert_eq!(text(full.offset), "1/0");
+    let decoded = headers::decode(&bytes(full.headers)).unwrap();
+    assert_eq!(decoded[&"k".try_into().unwrap()].as_str(), Ok("v"));
+    assert_eq!(
+        (bare.present, bare.payload.len, bare.headers.len),
+        (0, 0, 0)
+    );
+    assert_eq!(last.present, HAS_OFFSET);
+
+    let address = full.payload.ptr as usize;
+    assert!(
+        ADDRESSES.lock().unwrap().contains(&(instance, address)),
+        "it was copied"
+    );
+    release(batch);
+    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_batch_can_be_given_back_after_close_and_from_any_thread() {
+    let instance = opened("{}");
+    let batches = [polled(instance, 1), polled(instance, 2)];
+    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(settle(instance, 2, false, &[]).status, Status::OK);
+    assert_eq!(close(instance).status, Status::OK);
+    for batch in batches {
+        assert_eq!(text(messages(&batch)[2].payload), "last");
+        std::thread::spawn(move || release(batch)).join().unwrap();
+    }
+}
+
+#[test]
+fn an_ack_is_told_before_the_delivered_offsets_in_order() {
+    let instance = opened("{}");
+    release(polled(instance, 1));
+    release(polled(instance, 2));
+    release(polled(instance, 3));
+    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(settle(instance, 2, true, &[0, 1]).status, Status::OK);
+    assert_eq!(settle(instance, 3, true, &[0, 1, 2]).status, Status::OK);
+    let told = ["None", "Ack", "commit 1/0 1/2", "Ack", "commit 2/2", "Ack"];
+    assert_eq!(journal(instance), told);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_nack_commits_nothing() {
+    let instance = opened("{}");
+    release(polled(instance, 1));
+    assert_eq!(settle(instance, 1, false, &[]).status, Status::OK);
+    assert_eq!(journal(instance), ["None", "Nack"]);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_result_that_failed_is_told_again_and_one_that_succeeded_is_not() {
+    let instance = opened(r#"{"failing_results": 1, "failing_commits": 2}"#);
+    release(polled(instance, 1));
+    for expected in [
+        Status::TRANSIENT,
+        Status::TRANSIENT,
+        Status::TRANSIENT,
+        Status::OK,
+    ] {
+        assert_eq!(settle(instance, 1, true, &[]).status, expected);
+    }
+    let told = [
+        "None",
+        "Ack",
+        "Ack",
+        "commit 1/0 1/2",
+        "commit 1/0 1/2",
+        "commit 1/0 1/2",
+    ];
+    assert_eq!(journal(instance), told);
+    let again = settle(instance, 1, true, &[]);
+    assert_eq!(again.status, Status::CONTRACT, "it is settled");
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn the_saved_state_is_offered_to_the_constructor() {
+    for (state, expected) in [
+        (None, "None"),
+        (Some(&b""[..]), "Some(ConnectorState([]))"),
+        (Some(&b"\x07"[..]), "Some(ConnectorState([7]))"),
+    ] {
+        let (instance, _) = open("{}", state);
+        assert_eq!(journal(instance), [expected]);
+        assert_eq!(close(instance).status, Status::OK);
+    }
+}
+
+#[test]
+fn a_poll_that_fails_returns_no_batch() {
+    for (poll, status) in [("busy", Status::TRANSIENT), ("panic", Status::PANICKED)] {
+        let instance = opened(&format!(r#"{{"poll": "{poll}"}}"#));
+        let ended = start_poll(instance, 1).wait();
+        assert_eq!(ended.status, status);
+        assert!(ended.value.is_none());
+        assert_eq!(settle(instance, 1, true, &[]).status, Status::CONTRACT);
+        assert_eq!(close(instance).status, Status::OK);
+    }
+}
+
+#[test]
+fn a_waiting_poll_can_be_cancelled_while_the_source_is_healthy() {
+    let instance = opened(r#"{"poll": "hang"}"#);
+    let poll = start_poll(instance, 1);
+    // SAFETY: nothing is lent.
+    let health = Call::make(|completion| unsafe { iggy_source_health_v1(instance, 2, completion) });
+    assert_eq!(health.wait().status, Status::OK);
+    assert!(!poll.has_ended());
+    // SAFETY: may be called at any time.
+    unsafe { iggy_source_cancel_v1(instance, 1) };
+    assert_eq!(poll.wait().status, Status::CANCELLED);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_source_that_has_ended_says_so() {
+    let instance = opened(r#"{"poll": "empty"}"#);
+    let batch = polled(instance, 1);
+    assert_eq!((batch.len, batch.flags, batch.state_present), (0, ENDED, 0));
+    release(batch);
+    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_settlement_that_is_none_breaks_the_contract() {
+    let instance = opened("{}");
+    release(polled(instance, 1));
+    // SAFETY: null is refused.
+    let call: Call<Nothing> = Call::make(|completion| unsafe {
+        iggy_source_settle_v1(instance, 2, std::ptr::null(), completion)
+    });
+    assert_eq!(call.wait().status, Status::CONTRACT);
+    assert_eq!(settle(instance, 7, true, &[]).status, Status::CONTRACT);
+    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn ten_thousand_polls_and_settlements_hold_together() {
+    let instance = opened("{}");
+    let begun = std::time::Instant::now();
+    for poll in 1..=10_000 {
+        release(polled(instance, poll));
+        assert_eq!(
+            settle(instance, poll, poll % 2 == 0, &[]).status,
+            Status::OK
+        );
+        if begun.elapsed() > Duration::from_secs(20) {
+            break;
+        }
+    }
+    assert_eq!(close(instance).status, Status::OK);
+}
