@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration, time::Instant};
 
 use iggy_binary_protocol::{WireIdentifier, WireOptions};
 use iggy_common::{
-    Identifier, IggyError, MAX_TOPIC_SEGMENT_SIZE, OptionsProvenance, TopicCreateOptions,
-    UPDATABLE_TOPIC_OPTION_KEYS, validate_topic_segment_size,
+    Identifier, IggyError, MAX_TOPIC_SEGMENT_SIZE, OptionsProvenance, ResourceOptions,
+    TopicCreateOptions, UPDATABLE_TOPIC_OPTION_KEYS, topic_option_keys,
+    validate_topic_segment_size,
     wire_conversions::{resource_options_from_wire, resource_options_to_wire},
 };
 use tokio::sync::Notify;
@@ -686,8 +687,26 @@ fn merge_options(old: &WireOptions, new: &WireOptions) -> Result<WireOptions, Ig
         }
     }
     let mut merged = resource_options_from_wire(old, true)?;
-    merged.extend(resource_options_from_wire(new, true)?);
+    merged.extend(said_options(new)?);
     resource_options_to_wire(&merged, OptionsProvenance::All)
+}
+
+/// Clients send zero for an expiry or a size that their user did not give: it must not replace the one there is.
+fn said_options(options: &WireOptions) -> Result<ResourceOptions, IggyError> {
+    let parsed = TopicCreateOptions::parse(options)?;
+    let unsaid = [
+        (
+            parsed.message_expiry.is_none(),
+            topic_option_keys::MESSAGE_EXPIRY,
+        ),
+        (
+            parsed.max_topic_size.is_none(),
+            topic_option_keys::MAX_TOPIC_SIZE,
+        ),
+    ];
+    let mut said = resource_options_from_wire(options, true)?;
+    said.retain(|key, _| !unsaid.contains(&(true, &String::from_utf8_lossy(key.as_bytes()))));
+    Ok(said)
 }
 
 pub(crate) fn no_stream() -> IggyError {
