@@ -5,14 +5,15 @@ use super::{
     manifest::{self, Dependency, Manifest, Section},
 };
 
-/// What the crates in one place may depend on, among the repository's own and Iggy's.
+/// What the crates in one place may depend on, among the repository's own and Iggy's. A name with a slash at the end means every
+/// crate below that folder.
 struct Rule {
     /// A crate's folder, or with a slash at the end every crate below it.
     place: &'static str,
     uses: &'static [&'static str],
     /// Only as an optional dependency.
     may_offer: &'static [&'static str],
-    /// In addition, for tests, benches and examples. A name with a slash at the end means every crate below that folder.
+    /// In addition, for tests, benches and examples.
     tests_use: &'static [&'static str],
 }
 
@@ -85,7 +86,7 @@ const RULES: [Rule; 13] = [
     },
     Rule {
         place: FIXTURES[0],
-        uses: &[SDK, ABI, MESSAGE],
+        uses: &[SDK, ABI, MESSAGE, FIXTURES[0]],
         ..NOTHING
     },
     Rule {
@@ -168,13 +169,16 @@ fn arrows_of(manifest: &Manifest, all: &[Manifest]) -> Vec<Finding> {
 impl Rule {
     fn allows(&self, dependency: &Dependency, own: Option<&Manifest>) -> bool {
         let name = dependency.name.as_str();
-        let for_tests =
-            |allowed: &&str| *allowed == name || own.is_some_and(|own| below(allowed, &own.folder));
-        self.uses.contains(&name)
-            || dependency.section != Section::Dev && dependency.optional && self.may_offer.contains(&name)
-            || dependency.section == Section::Dev && self.tests_use.iter().any(for_tests)
+        let listed = |list: &[&str]| {
+            list.iter()
+                .any(|place| *place == name || own.is_some_and(|own| below(place, &own.folder)))
+        };
+        let in_tests = dependency.section == Section::Dev;
+        listed(self.uses)
+            || !in_tests && dependency.optional && listed(self.may_offer)
+            || in_tests && listed(self.tests_use)
             // Tests may use what they like, Iggy's client too, as long as it is not the repository's own.
-            || dependency.section == Section::Dev && own.is_none()
+            || in_tests && own.is_none()
     }
 }
 

@@ -25,12 +25,18 @@ fn outside(source: &Source) -> Vec<Finding> {
     }
     let words =
         rust::words(&source.code).filter(|word| matches!(word.text, "unsafe" | "unsafe_code"));
-    let refused = words.filter(|word| !is_exported_symbol(source, *word));
+    let refused = words.filter(|word| !is_exported_symbol(source, *word) && !is_ban(source, *word));
     let finding = |word: rust::Word<'_>| {
         let what = format!("`{}` outside the fence: {}", word.text, FENCE.join(", "));
         Finding::new(&source.path, source.line(word.at), what)
     };
     refused.map(finding).collect()
+}
+
+/// A crate that forbids unsafe code names it too.
+fn is_ban(source: &Source, word: rust::Word<'_>) -> bool {
+    let before = source.code[..word.at].trim_end();
+    word.text == "unsafe_code" && (before.ends_with("forbid(") || before.ends_with("deny("))
 }
 
 /// What an exported symbol cannot do without: its attribute, its type, and one call that passes the host's promise on.

@@ -13,8 +13,12 @@ pub(super) fn globs(tree: &Tree) -> Vec<Finding> {
     tree.rust().flat_map(|source| globbed(&source)).collect()
 }
 
-/// The contract's crate goes by this name on both sides of the fence: `abi::sink::Consume`.
-const CONTRACT: (&str, &str) = ("iggy_connector_abi", "abi");
+/// Crates with a name of their own: the contract's on both sides of the fence, `abi::sink::Consume`, and what authors of plugins
+/// find in the SDK.
+const NAMED: [(&str, &str); 2] = [
+    ("iggy_connector_abi", "abi"),
+    ("iggy_connector_transform", "transforms"),
+];
 
 /// `as _` brings in a trait's methods and renames nothing.
 fn renamed(source: &Source) -> Vec<Finding> {
@@ -22,7 +26,7 @@ fn renamed(source: &Source) -> Vec<Finding> {
         let rename = import
             .rename
             .clone()
-            .filter(|rename| rename != "_" && !is_contract(&import.path, rename))?;
+            .filter(|rename| rename != "_" && !is_named(&import.path, rename))?;
         Some((import, rename))
     });
     let what = |path: &[String], rename: &str| {
@@ -38,9 +42,9 @@ fn renamed(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
-fn is_contract(path: &[String], rename: &str) -> bool {
+fn is_named(path: &[String], rename: &str) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    matches!(path[..], [name] | [name, "self"] if (name, rename) == CONTRACT)
+    matches!(path[..], [name] | [name, "self"] if NAMED.contains(&(name, rename)))
 }
 
 fn globbed(source: &Source) -> Vec<Finding> {
@@ -70,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contracts_crate_goes_by_its_short_name() {
+    fn a_crate_with_a_name_of_its_own_goes_by_it() {
         let text = "use iggy_connector_abi as abi;\nuse iggy_connector_abi::{self as abi, Completion};\n\
             use iggy_connector_abi::sink as abi;\nuse iggy_connector_abi as contract;\nuse other as abi;";
         let lines: Vec<usize> = renamed(&Source::new("a.rs", text))

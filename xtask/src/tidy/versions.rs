@@ -60,7 +60,7 @@ fn own_versions(manifest: &Manifest) -> Vec<Finding> {
     let own = manifest
         .dependencies
         .iter()
-        .filter(|dependency| !is_shared(dependency, manifest));
+        .filter(|dependency| !is_shared(dependency));
     let dependency = |it: &Dependency| {
         let what = format!(
             "{}: write `workspace = true` and put the version into the root's Cargo.toml",
@@ -78,11 +78,11 @@ fn inherits(value: &Value) -> bool {
         .unwrap_or(false)
 }
 
-/// A crate's tests may depend on the crate itself with other features, which only a path can say.
-fn is_shared(dependency: &Dependency, manifest: &Manifest) -> bool {
+/// A path names no version. A crate's tests use one to depend on the crate itself, with other features.
+fn is_shared(dependency: &Dependency) -> bool {
     let version = dependency.as_written.get("version").is_some();
     let path = dependency.as_written.get("path").is_some();
-    inherits(&dependency.as_written) || path && !version && dependency.name == manifest.name
+    inherits(&dependency.as_written) || path && !version
 }
 
 fn foreign_sources(lock: &str) -> Vec<Finding> {
@@ -137,7 +137,7 @@ mod tests {
             &[&finding(8, "b")],
         );
         check(
-            "[target.'cfg(unix)'.dependencies]\nb = { path = \"../b\" }",
+            "[target.'cfg(unix)'.dependencies]\nb = { path = \"../b\", version = \"1\" }",
             &[&finding(9, "b")],
         );
         check(
@@ -168,7 +168,7 @@ mod tests {
             &[],
         );
         check(
-            "[dev-dependencies]\na = { path = \".\", features = [\"b\"] }",
+            "[dev-dependencies]\na = { path = \".\", features = [\"b\"] }\nc = { path = \"../c\" }",
             &[],
         );
         let outside = Tree::of(&[(

@@ -2,7 +2,7 @@
 
 use super::{Tree, check};
 
-const CRATES: [(&str, &str); 10] = [
+const CRATES: [(&str, &str); 11] = [
     ("core/abi", "iggy_connector_abi"),
     ("core/message", "iggy_connector_message"),
     ("core/codec", "iggy_connector_codec"),
@@ -10,6 +10,7 @@ const CRATES: [(&str, &str); 10] = [
     ("sdk", "iggy_connector_sdk"),
     ("runtime", "iggy-connectors"),
     ("runtime/tests/plugins/panics", "panics"),
+    ("runtime/tests/plugins/misbehaviour", "misbehaviour"),
     ("sinks/stdout_sink", "iggy_connector_stdout_sink"),
     ("examples/producer", "producer"),
     ("xtask", "xtask"),
@@ -65,6 +66,7 @@ fn an_arrow_that_runs_upwards_is_found() {
     refused("runtime", "dependencies", "iggy_connector_sdk");
     refused("runtime", "dev-dependencies", "iggy_connector_sdk");
     refused("runtime", "dependencies", "panics");
+    refused("sinks/stdout_sink", "dependencies", "misbehaviour");
     refused("runtime", "dependencies", "xtask");
     refused(
         "sinks/stdout_sink",
@@ -108,6 +110,10 @@ fn an_arrow_that_runs_downwards_is_fine() {
     allowed(
         "runtime/tests/plugins/panics",
         "[dependencies]\niggy_connector_abi = \"1\"",
+    );
+    allowed(
+        "runtime/tests/plugins/panics",
+        "[dependencies]\nmisbehaviour = { path = \"../misbehaviour\" }",
     );
     allowed("examples/producer", "[dependencies]\niggy = \"1\"");
 }
