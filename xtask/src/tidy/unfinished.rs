@@ -5,7 +5,7 @@ use super::{
     rust::{self, Source},
 };
 
-const MARKS: [&str; 3] = ["TODO", "FIXME", "XXX"];
+const MARKS: [&str; 5] = ["TODO", "FIXME", "XXX", "TEMP", "HACK"];
 const MACROS: [&str; 2] = ["todo", "unimplemented"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
