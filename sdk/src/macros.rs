@@ -37,7 +37,7 @@ macro_rules! sink_connector {
                 iggy_sink_health_v1 health
                 iggy_sink_close_v1 close
             }
-            $crate::__descriptor! { SINK of_sink $sink }
+            $crate::__descriptor! { SINK $sink }
         };
     };
 }
@@ -91,7 +91,7 @@ macro_rules! source_connector {
                 iggy_source_health_v1 health
                 iggy_source_close_v1 close
             }
-            $crate::__descriptor! { SOURCE of_source $source }
+            $crate::__descriptor! { SOURCE $source }
         };
     };
 }
@@ -133,7 +133,7 @@ macro_rules! __entry_points {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __descriptor {
-    ($direction:ident $of:ident $connector:ty) => {
+    ($direction:ident $connector:ty) => {
         #[unsafe(no_mangle)]
         unsafe extern "C" fn iggy_connector_descriptor()
         -> *const $crate::export::abi::descriptor::Descriptor {
@@ -147,7 +147,7 @@ macro_rules! __descriptor {
             };
             $crate::export::descriptor::describe(&DESCRIPTOR, &plugin, || {
                 use $crate::export::schema::WithoutSchema as _;
-                $crate::export::schema::$of(<$connector>::new).config_schema()
+                $crate::export::schema::of(<$connector>::new).config_schema()
             })
         }
         const _: $crate::export::abi::descriptor::DescriptorFn = iggy_connector_descriptor;

@@ -5,18 +5,30 @@
 
 use std::marker::PhantomData;
 
-use crate::{SinkConstructor, SourceConstructor};
+use crate::ConnectorState;
 
 /// Stands for a configuration's type.
 pub struct Config<C>(PhantomData<C>);
 
-/// The configuration that a sink's constructor takes.
-pub fn of_sink<A, F: SinkConstructor<A>>(_constructor: F) -> Config<F::Config> {
-    Config(PhantomData)
+/// A constructor of any connector. It asks for less than the constructors' own traits, so that a mistake is told once.
+pub trait Configured<Arguments> {
+    /// The configuration that it takes.
+    type Config;
 }
 
-/// The configuration that a source's constructor takes.
-pub fn of_source<A, F: SourceConstructor<A>>(_constructor: F) -> Config<F::Config> {
+impl<F: FnOnce(u32, C) -> T, C, T> Configured<(u32, C)> for F {
+    type Config = C;
+}
+
+impl<F, C, T> Configured<(u32, C, Option<ConnectorState>)> for F
+where
+    F: FnOnce(u32, C, Option<ConnectorState>) -> T,
+{
+    type Config = C;
+}
+
+/// The configuration that a constructor takes.
+pub fn of<A, F: Configured<A>>(_constructor: F) -> Config<F::Config> {
     Config(PhantomData)
 }
 

@@ -80,8 +80,7 @@ impl Source for RandomSource {
 
     async fn poll(&self) -> Result<ProducedMessages, Error> {
         self.wait().await;
-        let messages = self.progress().make(&self.config);
-        let count = self.progress().handed_out;
+        let (messages, count) = self.progress().make(&self.config);
         debug!(messages = messages.len(), count, "made messages");
         // Nothing was made: the state is as it was, and need not be saved again.
         let state = match messages.is_empty() {
@@ -117,7 +116,8 @@ impl Progress {
         }
     }
 
-    fn make(&mut self, config: &RandomSourceConfig) -> Vec<ProducedMessage> {
+    /// The next messages, and how many there are with them.
+    fn make(&mut self, config: &RandomSourceConfig) -> (Vec<ProducedMessage>, u64) {
         self.due = Instant::now().checked_add(config.interval);
         let wanted = self
             .random
@@ -126,9 +126,8 @@ impl Progress {
             Some(max) => max.saturating_sub(self.handed_out),
             None => u64::MAX - self.handed_out,
         };
-        (0..wanted.min(left))
-            .map(|_| self.next(config.payload_size))
-            .collect()
+        let messages = (0..wanted.min(left)).map(|_| self.next(config.payload_size));
+        (messages.collect(), self.handed_out)
     }
 
     fn next(&mut self, size: usize) -> ProducedMessage {
