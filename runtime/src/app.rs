@@ -34,7 +34,8 @@ pub struct App {
 ///
 /// Something that every connector needs cannot be had: the state folder, the embedded broker, the API's address.
 pub async fn run(loaded: Loaded) -> Result<bool, String> {
-    let mut signals = Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
+    let mut signals =
+        Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
     let app = App::start(loaded).await?;
     let signal = signals.next().await;
     info!(signal, "stopping; a second signal exits at once");
@@ -63,7 +64,12 @@ impl App {
         } = loaded;
         let state = state::Folder::open(&runtime.state.path).map_err(|error| error.to_string())?;
         let plugins = plugin::Registry::new(&runtime.state.path, runtime.plugins.worker_threads)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| {
+                format!(
+                    "private copies of plugins in {}: {error}",
+                    runtime.state.path.display()
+                )
+            })?;
         let listener = match runtime.http.enabled {
             true => Some(api::Listener::bind(&runtime.http).await?),
             false => None,
@@ -78,7 +84,8 @@ impl App {
         });
         let supervisor = Supervisor::start(&host, connectors, unusable);
         let stop_api = CancellationToken::new();
-        let api = listener.map(|listener| tokio::spawn(listener.serve(supervisor.handles(), stop_api.clone())));
+        let api = listener
+            .map(|listener| tokio::spawn(listener.serve(supervisor.handles(), stop_api.clone())));
         Ok(Self {
             supervisor,
             host,
@@ -95,7 +102,10 @@ impl App {
         let closing = self.shutdown_timeout / CLOSING_SHARE;
         let abandoned = self.supervisor.stop(deadline - closing).await;
         for connector in &abandoned {
-            error!(connector, "abandoned: it did not stop in time; what it had in flight is delivered again");
+            error!(
+                connector,
+                "abandoned: it did not stop in time; what it had in flight is delivered again"
+            );
         }
         self.stop_api.cancel();
         if let Some(api) = self.api {
@@ -116,13 +126,19 @@ async fn start_broker(iggy: &mut spec::Iggy) -> Result<Option<BrokerHandle>, Str
     let Some(embedded) = &iggy.embedded else {
         return Ok(None);
     };
-    let listen = embedded.address.clone().unwrap_or_else(|| iggy.address.clone());
+    let listen = embedded
+        .address
+        .clone()
+        .unwrap_or_else(|| iggy.address.clone());
     let config = iggy_connector_broker::Config {
         listen: resolve(&listen).await?,
         dir: embedded.path.clone(),
         username: iggy.username.clone(),
         password: iggy.password.expose_secret().to_owned().into(),
-        token: iggy.token.as_ref().map(|token| token.expose_secret().to_owned().into()),
+        token: iggy
+            .token
+            .as_ref()
+            .map(|token| token.expose_secret().to_owned().into()),
         sync: match embedded.sync {
             spec::Sync::Os => iggy_connector_broker::SyncPolicy::Os,
             spec::Sync::EveryBatch => iggy_connector_broker::SyncPolicy::EveryBatch,
@@ -134,7 +150,9 @@ async fn start_broker(iggy: &mut spec::Iggy) -> Result<Option<BrokerHandle>, Str
         poll_hold: embedded.poll_hold,
         ..Default::default()
     };
-    let broker = Broker::start(config).await.map_err(|error| format!("embedded broker at {listen}: {error}"))?;
+    let broker = Broker::start(config)
+        .await
+        .map_err(|error| format!("embedded broker at {listen}: {error}"))?;
     info!(address = %broker.address(), path = %embedded.path.display(), "embedded broker is listening");
     iggy.address = broker.address().to_string();
     Ok(Some(broker))
@@ -147,8 +165,12 @@ async fn resolve(listen: &str) -> Result<SocketAddr, String> {
             "iggy.address = \"{listen}\" is a connection string: set iggy.embedded.address to the host:port that the embedded broker is to listen on"
         ));
     }
-    let mut found = lookup_host(listen).await.map_err(|error| format!("iggy.address = \"{listen}\": {error}"))?;
-    found.next().ok_or_else(|| format!("iggy.address = \"{listen}\" has no address"))
+    let mut found = lookup_host(listen)
+        .await
+        .map_err(|error| format!("iggy.address = \"{listen}\": {error}"))?;
+    found
+        .next()
+        .ok_or_else(|| format!("iggy.address = \"{listen}\" has no address"))
 }
 
 /// The signals that stop the daemon.

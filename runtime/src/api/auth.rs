@@ -29,11 +29,18 @@ impl Auth {
 }
 
 /// Refuses requests without the configured key.
-pub(super) async fn require_key(State(api): State<Api>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(super) async fn require_key(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let Some(expected) = api.auth.key else {
         return Ok(next.run(request).await);
     };
-    let given = request.headers().get(KEY_HEADER).map(|key| blake3::hash(key.as_bytes()));
+    let given = request
+        .headers()
+        .get(KEY_HEADER)
+        .map(|key| blake3::hash(key.as_bytes()));
     // `blake3::Hash` compares in constant time.
     if given != Some(expected) {
         return Err(ApiError::Unauthorized);
@@ -42,7 +49,11 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
 }
 
 /// Without a key, refuses what a browser sends for a foreign page: such a page must not be able to drive the daemon.
-pub(super) async fn refuse_foreign(State(api): State<Api>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(super) async fn refuse_foreign(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     if api.auth.key.is_none() && !is_local(request.headers()) {
         return Err(ApiError::Forbidden);
     }
@@ -50,10 +61,18 @@ pub(super) async fn refuse_foreign(State(api): State<Api>, request: Request, nex
 }
 
 fn is_local(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).map(|host| host.to_str().ok().is_some_and(is_loopback));
+    let host = headers
+        .get(header::HOST)
+        .map(|host| host.to_str().ok().is_some_and(is_loopback));
     let origin = headers.get(header::ORIGIN).map(|origin| {
-        let uri = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-        uri.is_some_and(|uri| uri.authority().is_some_and(|authority| is_loopback(authority.as_str())))
+        let uri = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.parse::<Uri>().ok());
+        uri.is_some_and(|uri| {
+            uri.authority()
+                .is_some_and(|authority| is_loopback(authority.as_str()))
+        })
     });
     host.unwrap_or(true) && origin.unwrap_or(true)
 }
@@ -64,7 +83,10 @@ fn is_loopback(authority: &str) -> bool {
         return false;
     };
     let host = uri.host().trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -91,12 +113,24 @@ mod tests {
     #[test]
     fn a_foreign_page_is_not_local() {
         let headers = |pairs: &[(&'static str, &str)]| {
-            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+            pairs
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect::<HeaderMap>()
         };
         assert!(is_local(&headers(&[("host", "localhost:8081")])));
-        assert!(is_local(&headers(&[("host", "127.0.0.1:8081"), ("origin", "http://localhost:3000")])));
-        assert!(!is_local(&headers(&[("host", "127.0.0.1:8081"), ("origin", "https://example.com")])));
+        assert!(is_local(&headers(&[
+            ("host", "127.0.0.1:8081"),
+            ("origin", "http://localhost:3000")
+        ])));
+        assert!(!is_local(&headers(&[
+            ("host", "127.0.0.1:8081"),
+            ("origin", "https://example.com")
+        ])));
         assert!(!is_local(&headers(&[("host", "rebound.example.com:8081")])));
-        assert!(!is_local(&headers(&[("host", "localhost"), ("origin", "null")])));
+        assert!(!is_local(&headers(&[
+            ("host", "localhost"),
+            ("origin", "null")
+        ])));
     }
 }

@@ -20,7 +20,10 @@ pub(super) fn router(direction: Direction) -> Router<Api> {
 }
 
 async fn list(direction: Direction, State(api): State<Api>) -> Json<Vec<Connector>> {
-    let of_direction = api.connectors.iter().filter(|handle| handle.spec.direction == direction);
+    let of_direction = api
+        .connectors
+        .iter()
+        .filter(|handle| handle.spec.direction == direction);
     Json(of_direction.map(Connector::from).collect())
 }
 
@@ -34,7 +37,10 @@ async fn details(
         .iter()
         .find(|handle| handle.spec.direction == direction && handle.spec.key == key);
     let Some(handle) = found else {
-        return Err(ApiError::NotFound(format!("no {} has the key {key}", direction.name())));
+        return Err(ApiError::NotFound(format!(
+            "no {} has the key {key}",
+            direction.name()
+        )));
     };
     Ok(Json(handle.into()))
 }

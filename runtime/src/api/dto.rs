@@ -196,7 +196,10 @@ pub(super) fn semver(version: &str) -> Option<u32> {
     let release = version.split(['-', '+']).next()?;
     let mut parts = release.split('.').map(|part| part.parse::<u32>().ok());
     let (major, minor, patch) = (parts.next()??, parts.next()??, parts.next()??);
-    major.checked_mul(1_000_000)?.checked_add(minor.checked_mul(1_000)?)?.checked_add(patch)
+    major
+        .checked_mul(1_000_000)?
+        .checked_add(minor.checked_mul(1_000)?)?
+        .checked_add(patch)
 }
 
 #[cfg(test)]

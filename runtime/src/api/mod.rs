@@ -51,7 +51,8 @@ impl Listener {
     ///
     /// The address cannot be bound, or it is not loopback and no key is set.
     pub async fn bind(http: &spec::Http) -> Result<Self, String> {
-        let refuse = |error: std::io::Error| format!("http.address = \"{}\": {error}", http.address);
+        let refuse =
+            |error: std::io::Error| format!("http.address = \"{}\": {error}", http.address);
         let socket = TcpListener::bind(&http.address).await.map_err(refuse)?;
         let address = socket.local_addr().map_err(refuse)?;
         if http.api_key.is_none() && !address.ip().is_loopback() {
@@ -78,9 +79,14 @@ impl Listener {
         };
         if let Ok(address) = self.socket.local_addr() {
             info!("management API on http://{address}");
+            info!(
+                "try: curl http://{address}/stats (also /sinks, /sources, /health); Ctrl-C drains and stops"
+            );
         }
         let stopped = stop.clone().cancelled_owned();
-        let serve = axum::serve(self.socket, router(api)).with_graceful_shutdown(stopped).into_future();
+        let serve = axum::serve(self.socket, router(api))
+            .with_graceful_shutdown(stopped)
+            .into_future();
         let closed = async {
             stop.cancelled().await;
             tokio::time::sleep(CLOSE_TIMEOUT).await;
@@ -105,12 +111,18 @@ fn router(api: Api) -> Router {
         .route("/stats", get(system::stats))
         .nest("/sinks", connectors::router(Direction::Sink))
         .nest("/sources", connectors::router(Direction::Source))
-        .route_layer(middleware::from_fn_with_state(api.clone(), auth::require_key));
+        .route_layer(middleware::from_fn_with_state(
+            api.clone(),
+            auth::require_key,
+        ));
     public
         .merge(keyed)
         .fallback(async || ApiError::NotFound("no such route".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(middleware::from_fn_with_state(api.clone(), auth::refuse_foreign))
+        .layer(middleware::from_fn_with_state(
+            api.clone(),
+            auth::refuse_foreign,
+        ))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(api)
 }

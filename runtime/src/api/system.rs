@@ -37,7 +37,10 @@ pub(super) async fn health(State(api): State<Api>) -> Json<Health> {
         if handle.spec.enabled {
             enabled += 1;
             // A connector that has been stopped, or whose source has ended, is where it should be.
-            well += usize::from(matches!(status, Status::Running | Status::Stopped | Status::Stopping));
+            well += usize::from(matches!(
+                status,
+                Status::Running | Status::Stopped | Status::Stopping
+            ));
         }
     }
     let status = match well {
@@ -74,9 +77,10 @@ pub(super) async fn stats(State(api): State<Api>) -> Json<Stats> {
         let mut process = api.process.lock().unwrap_or_else(PoisonError::into_inner);
         (process.read(), process.start_time())
     };
-    let count = |direction, running_only| {
+    let count = |direction: Direction, running_only: bool| {
         let counts = |handle: &&Handle| {
-            handle.spec.direction == direction && (!running_only || is_running(handle.snapshot().status))
+            handle.spec.direction == direction
+                && (!running_only || is_running(handle.snapshot().status))
         };
         api.connectors.iter().filter(counts).count()
     };

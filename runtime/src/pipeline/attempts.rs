@@ -18,7 +18,12 @@ pub struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     /// `step` says in logs what is being tried, for example `send`.
-    pub fn new(step: &'static str, backoff: spec::Backoff, monitor: &'a Monitor, stop: &'a CancellationToken) -> Self {
+    pub fn new(
+        step: &'static str,
+        backoff: spec::Backoff,
+        monitor: &'a Monitor,
+        stop: &'a CancellationToken,
+    ) -> Self {
         Self {
             step,
             backoff: Backoff::new(backoff),

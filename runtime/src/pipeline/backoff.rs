@@ -25,7 +25,8 @@ impl Backoff {
         let exponent = i32::try_from(self.attempts).unwrap_or(i32::MAX);
         self.attempts = self.attempts.saturating_add(1);
         let seconds = self.spec.initial.as_secs_f64() * self.spec.multiplier.powi(exponent);
-        let bounded = Duration::try_from_secs_f64(seconds).map_or(self.spec.max, |delay| delay.min(self.spec.max));
+        let bounded = Duration::try_from_secs_f64(seconds)
+            .map_or(self.spec.max, |delay| delay.min(self.spec.max));
         let spread = self.spec.jitter * (2.0 * random_share() - 1.0);
         let delay = bounded.mul_f64((1.0 + spread).max(0.0));
         Some(asked.map_or(delay, |asked| asked.max(delay)))
@@ -64,7 +65,9 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_longest() {
         let mut backoff = backoff(0, 0.0);
-        let waits: Vec<_> = (0..6).map(|_| backoff.next(None).unwrap().as_millis()).collect();
+        let waits: Vec<_> = (0..6)
+            .map(|_| backoff.next(None).unwrap().as_millis())
+            .collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
     }
 

@@ -39,6 +39,15 @@ pub struct Counts {
     pub errors: u64,
 }
 
+impl Counts {
+    /// Whether anything has been settled since `before`.
+    pub fn progressed(&self, before: &Self) -> bool {
+        let settled =
+            |counts: &Self| counts.sent + counts.processed + counts.filtered + counts.failed;
+        settled(self) > settled(before)
+    }
+}
+
 impl Counters {
     pub fn read(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -135,6 +144,7 @@ impl Monitor {
 
     /// Also called by the supervisor when a pipeline has ended in mid-retry.
     pub fn end_retry(&self) {
-        self.retrying.send_if_modified(|retrying| retrying.take().is_some());
+        self.retrying
+            .send_if_modified(|retrying| retrying.take().is_some());
     }
 }

@@ -151,7 +151,10 @@ pub trait SinkPlugin: Send + Sync {
     /// # Errors
     ///
     /// The batch failed as a whole.
-    fn consume(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Vec<Failed>, Failure>> + Send;
+    fn consume(
+        &self,
+        batch: Arc<Batch>,
+    ) -> impl Future<Output = Result<Vec<Failed>, Failure>> + Send;
 
     /// Makes everything that was handed over durable.
     ///
@@ -204,14 +207,21 @@ pub trait SourcePlugin: Send + Sync {
     /// # Errors
     ///
     /// The source could not offer a batch.
-    fn poll(&self, stop: &CancellationToken) -> impl Future<Output = Result<Polled, Failure>> + Send;
+    fn poll(
+        &self,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Result<Polled, Failure>> + Send;
 
     /// Tells what became of a batch, once for each successful poll, in the order of the polls.
     ///
     /// # Errors
     ///
     /// The source did not take it; the same settlement may be repeated.
-    fn settle(&self, poll: u64, settlement: Settlement) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn settle(
+        &self,
+        poll: u64,
+        settlement: Settlement,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Sends to the topics of a source.
@@ -235,7 +245,10 @@ pub trait Producer: Send + Sync {
     /// # Errors
     ///
     /// Something was not confirmed.
-    fn send(&self, shipment: &mut Self::Shipment) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn send(
+        &self,
+        shipment: &mut Self::Shipment,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Keeps one connector's state.

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::{
-    Attempts, Batch, Consumer, Failed, Failure, FailureKind, Fetched, Message, Monitor, Position, Rejected, SinkPlugin,
-    Stages,
+    Attempts, Batch, Consumer, Failed, Failure, FailureKind, Fetched, Message, Monitor, Position,
+    Rejected, SinkPlugin, Stages,
 };
 use crate::config::spec::{self, OnInvalid};
 
@@ -36,7 +36,11 @@ impl<P: SinkPlugin> Sink<'_, P> {
     ///
     /// [`FailureKind::Transient`]: the broker is out of reach. [`FailureKind::Invalid`]: a record can never succeed and the
     /// policy is to stop. Others: the plugin cannot go on. In every case what was not settled is delivered again.
-    pub async fn run<C: Consumer>(&self, consumer: C, stop: &CancellationToken) -> Result<(), Failure> {
+    pub async fn run<C: Consumer>(
+        &self,
+        consumer: C,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
         let (fetched, batches) = mpsc::channel(1);
         let (settled, positions) = mpsc::channel(UNSTORED_BATCHES);
         let (read, fed) = tokio::join!(
@@ -85,7 +89,12 @@ impl<P: SinkPlugin> Sink<'_, P> {
         delivered
     }
 
-    async fn settle(&self, fetched: Fetched, unsettled: &mut usize, stop: &CancellationToken) -> Result<(), Failure> {
+    async fn settle(
+        &self,
+        fetched: Fetched,
+        unsettled: &mut usize,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
         let mut batch = Arc::new(self.prepare(fetched, unsettled)?);
         let mut attempts = Attempts::new("consume", self.retry, self.monitor, stop);
         while !batch.messages.is_empty() {
@@ -109,17 +118,27 @@ impl<P: SinkPlugin> Sink<'_, P> {
     /// Decodes and transforms. What a stage cannot handle goes by the policy for invalid records.
     fn prepare(&self, fetched: Fetched, unsettled: &mut usize) -> Result<Batch, Failure> {
         let stages = &self.stages[fetched.input];
-        let (topic, partition_id, current_offset) = (fetched.topic, fetched.partition_id, fetched.current_offset);
+        let (topic, partition_id, current_offset) =
+            (fetched.topic, fetched.partition_id, fetched.current_offset);
         let (messages, schema) = if stages.passes_through() {
             (fetched.messages, stages.schema())
         } else {
             let prepared = stages.consumed(&topic, &fetched.messages);
-            for Rejected { index, stage, message } in &prepared.rejected {
+            for Rejected {
+                index,
+                stage,
+                message,
+            } in &prepared.rejected
+            {
                 self.reject(fetched.messages[*index].offset, stage, message, unsettled)?;
             }
             self.monitor.counters.filtered(prepared.filtered);
             *unsettled -= prepared.filtered;
-            let messages = prepared.messages.into_iter().map(|(_, message)| message).collect();
+            let messages = prepared
+                .messages
+                .into_iter()
+                .map(|(_, message)| message)
+                .collect();
             (messages, prepared.schema)
         };
         Ok(Batch {
@@ -140,15 +159,27 @@ impl<P: SinkPlugin> Sink<'_, P> {
     ) -> Result<Option<(Batch, Failure)>, Failure> {
         let mut again: Vec<Message> = Vec::new();
         let mut reason = None;
-        for Failed { index, kind, message } in failed {
+        for Failed {
+            index,
+            kind,
+            message,
+        } in failed
+        {
             let record = &batch.messages[index];
             match kind {
-                FailureKind::Invalid => self.reject(record.offset, "deliver", &message, unsettled)?,
+                FailureKind::Invalid => {
+                    self.reject(record.offset, "deliver", &message, unsettled)?
+                }
                 FailureKind::Transient => {
                     again.push(record.clone());
                     reason = Some(message);
                 }
-                _ => return Err(Failure::new(kind, format!("offset {}: {message}", record.offset))),
+                _ => {
+                    return Err(Failure::new(
+                        kind,
+                        format!("offset {}: {message}", record.offset),
+                    ));
+                }
             }
         }
         Ok(reason.map(|reason| {
@@ -161,12 +192,20 @@ impl<P: SinkPlugin> Sink<'_, P> {
         }))
     }
 
-    fn reject(&self, offset: u64, stage: &str, reason: &str, unsettled: &mut usize) -> Result<(), Failure> {
+    fn reject(
+        &self,
+        offset: u64,
+        stage: &str,
+        reason: &str,
+        unsettled: &mut usize,
+    ) -> Result<(), Failure> {
         self.monitor.counters.error();
         match self.on_invalid {
             OnInvalid::Stop => Err(Failure::new(
                 FailureKind::Invalid,
-                format!("the message at offset {offset} cannot be delivered ({stage}: {reason}); the position is kept"),
+                format!(
+                    "the message at offset {offset} cannot be delivered ({stage}: {reason}); the position is kept"
+                ),
             )),
             OnInvalid::Skip => {
                 error!(offset, stage, reason, "message skipped");

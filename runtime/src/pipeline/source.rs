@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::{
-    Attempts, Failure, FailureKind, Monitor, Polled, Produced, Producer, Rejected, Settlement, SourcePlugin, Stages,
-    StateStore,
+    Attempts, Failure, FailureKind, Monitor, Polled, Produced, Producer, Rejected, Settlement,
+    SourcePlugin, Stages, StateStore,
 };
 use crate::config::spec::{self, OnInvalid};
 
@@ -52,7 +52,11 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
     ///
     /// [`FailureKind::Invalid`]: a message can never be sent and the policy is to stop. Others: the plugin cannot go on, or
     /// attempts have run out. What was not confirmed is offered again.
-    pub async fn run<C: Producer>(&self, producer: &C, stop: &CancellationToken) -> Result<(), Failure> {
+    pub async fn run<C: Producer>(
+        &self,
+        producer: &C,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
         let mut attempts = Attempts::new("poll", self.retry, self.monitor, stop);
         while !stop.is_cancelled() {
             let polled = match self.plugin.poll(stop).await {
@@ -139,8 +143,15 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         let total = polled.messages.len();
         let output = &self.outputs[0];
         let numbered = polled.messages.into_iter().enumerate().collect();
-        let prepared = output.stages.produced(&output.topic, polled.schema, numbered);
-        for Rejected { index, stage, message } in &prepared.rejected {
+        let prepared = output
+            .stages
+            .produced(&output.topic, polled.schema, numbered);
+        for Rejected {
+            index,
+            stage,
+            message,
+        } in &prepared.rejected
+        {
             self.reject(*index, stage, message, unsettled)?;
         }
         self.monitor.counters.filtered(prepared.filtered);
@@ -148,7 +159,11 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         let undelivered = missing(total, prepared.messages.iter().map(|(index, _)| *index));
         Ok(Loaded {
             poll: polled.poll,
-            messages: prepared.messages.into_iter().map(|(_, message)| (0, message)).collect(),
+            messages: prepared
+                .messages
+                .into_iter()
+                .map(|(_, message)| (0, message))
+                .collect(),
             state: polled.state,
             undelivered,
         })
@@ -181,7 +196,12 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         Ok(())
     }
 
-    async fn settle(&self, poll: u64, settlement: Settlement, stop: &CancellationToken) -> Result<(), Failure> {
+    async fn settle(
+        &self,
+        poll: u64,
+        settlement: Settlement,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
         let mut attempts = Attempts::new("settle", self.retry, self.monitor, stop);
         while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
             attempts.pause(failure).await?;
@@ -189,12 +209,20 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         Ok(())
     }
 
-    fn reject(&self, index: usize, stage: &str, reason: &str, unsettled: &mut usize) -> Result<(), Failure> {
+    fn reject(
+        &self,
+        index: usize,
+        stage: &str,
+        reason: &str,
+        unsettled: &mut usize,
+    ) -> Result<(), Failure> {
         self.monitor.counters.error();
         match self.on_invalid {
             OnInvalid::Stop => Err(Failure::new(
                 FailureKind::Invalid,
-                format!("message {index} of a polled batch cannot be sent ({stage}: {reason}); it will be offered again"),
+                format!(
+                    "message {index} of a polled batch cannot be sent ({stage}: {reason}); it will be offered again"
+                ),
             )),
             OnInvalid::Skip => {
                 error!(index, stage, reason, "message skipped");

@@ -92,7 +92,12 @@ impl Stages {
     }
 
     /// Takes a source's messages from the plugin's bytes, in schema `from`, to the stream's.
-    pub fn produced(&self, topic: &TopicMetadata, from: Schema, messages: Vec<(usize, Produced)>) -> Prepared<Produced> {
+    pub fn produced(
+        &self,
+        topic: &TopicMetadata,
+        from: Schema,
+        messages: Vec<(usize, Produced)>,
+    ) -> Prepared<Produced> {
         if self.passes_through() && from == self.schema {
             return Prepared {
                 messages,
@@ -109,7 +114,12 @@ impl Stages {
         prepared
     }
 
-    fn consumed_one(&self, topic: &TopicMetadata, decoder: &Decoder, message: &Message) -> Staged<Message> {
+    fn consumed_one(
+        &self,
+        topic: &TopicMetadata,
+        decoder: &Decoder,
+        message: &Message,
+    ) -> Staged<Message> {
         let decoded = DecodedMessage {
             id: Some(message.id),
             offset: Some(message.offset),
@@ -124,16 +134,28 @@ impl Stages {
         };
         if schema_of(&transformed.payload) != self.schema {
             let found = schema_of(&transformed.payload);
-            return Err(("transform", format!("the transforms turned {} into {found}", self.schema)));
+            return Err((
+                "transform",
+                format!("the transforms turned {} into {found}", self.schema),
+            ));
         }
         Ok(Some(Message {
             headers: header_bytes(&transformed),
-            payload: transformed.payload.try_into_vec().map_err(at("encode"))?.into(),
+            payload: transformed
+                .payload
+                .try_into_vec()
+                .map_err(at("encode"))?
+                .into(),
             ..*message
         }))
     }
 
-    fn produced_one(&self, topic: &TopicMetadata, decoder: &Decoder, message: Produced) -> Staged<Produced> {
+    fn produced_one(
+        &self,
+        topic: &TopicMetadata,
+        decoder: &Decoder,
+        message: Produced,
+    ) -> Staged<Produced> {
         let decoded = DecodedMessage {
             id: message.id,
             offset: None,
@@ -153,13 +175,18 @@ impl Stages {
             id: transformed.id,
             origin_timestamp: transformed.origin_timestamp,
             headers: header_bytes(&transformed),
-            payload: encoder.encode(transformed.payload).map_err(at("encode"))?.into(),
+            payload: encoder
+                .encode(transformed.payload)
+                .map_err(at("encode"))?
+                .into(),
             ..message
         }))
     }
 
     fn transform(&self, topic: &TopicMetadata, message: DecodedMessage) -> Staged<DecodedMessage> {
-        self.transforms.apply(topic, message).map_err(at("transform"))
+        self.transforms
+            .apply(topic, message)
+            .map_err(at("transform"))
     }
 }
 
@@ -182,7 +209,11 @@ impl<T> Prepared<T> {
         match staged {
             Ok(Some(message)) => self.messages.push((index, message)),
             Ok(None) => self.filtered += 1,
-            Err((stage, message)) => self.rejected.push(Rejected { index, stage, message }),
+            Err((stage, message)) => self.rejected.push(Rejected {
+                index,
+                stage,
+                message,
+            }),
         }
     }
 }
@@ -207,7 +238,10 @@ fn user_headers(bytes: &Bytes) -> Result<Option<headers::UserHeaders>, (&'static
 }
 
 fn header_bytes(message: &DecodedMessage) -> Bytes {
-    message.headers.as_ref().map_or_else(Bytes::new, |headers| headers::encode(headers).into())
+    message
+        .headers
+        .as_ref()
+        .map_or_else(Bytes::new, |headers| headers::encode(headers).into())
 }
 
 fn schema_of(payload: &Payload) -> Schema {

@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Consumer, Counts, Failed, Failure, FailureKind, Fetched, Message, Monitor, Polled, Position, Produced,
-    Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore, sink::Sink, source,
+    Batch, Consumer, Counts, Failed, Failure, FailureKind, Fetched, Message, Monitor, Polled,
+    Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore,
+    sink::Sink, source,
 };
 use crate::config::spec::{self, OnInvalid};
 
@@ -111,14 +112,24 @@ mod sinks {
 
     impl SinkPlugin for Script {
         async fn consume(&self, batch: Arc<Batch>) -> Result<Vec<Failed>, Failure> {
-            let payloads = batch.messages.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned());
-            note(&self.journal, format!("consume {}", payloads.collect::<Vec<_>>().join(" ")));
+            let payloads = batch
+                .messages
+                .iter()
+                .map(|message| String::from_utf8_lossy(&message.payload).into_owned());
+            note(
+                &self.journal,
+                format!("consume {}", payloads.collect::<Vec<_>>().join(" ")),
+            );
             let mut left = self.stop_after.lock().unwrap();
             *left -= 1;
             if *left == 0 {
                 self.stop.cancel();
             }
-            self.answers.lock().unwrap().pop_front().unwrap_or(Ok(Vec::new()))
+            self.answers
+                .lock()
+                .unwrap()
+                .pop_front()
+                .unwrap_or(Ok(Vec::new()))
         }
 
         async fn flush(&self) -> Result<(), Failure> {
@@ -186,9 +197,17 @@ mod sinks {
         };
         let result = sink.run(consumer, &stop).await;
         let counts = monitor.counters.read();
-        assert_eq!(counts.consumed, counts.processed + counts.filtered + counts.failed, "{counts:?}");
+        assert_eq!(
+            counts.consumed,
+            counts.processed + counts.filtered + counts.failed,
+            "{counts:?}"
+        );
         let journal = journal.lock().unwrap().clone();
-        Run { result, journal, counts }
+        Run {
+            result,
+            journal,
+            counts,
+        }
     }
 
     fn failed(index: usize, kind: FailureKind) -> Failed {
@@ -208,7 +227,10 @@ mod sinks {
         })
         .await;
         assert_eq!(run.result, Ok(()));
-        assert_eq!(run.journal, ["consume 1 2", "consume 3", "flush", "store 1", "store 2"]);
+        assert_eq!(
+            run.journal,
+            ["consume 1 2", "consume 3", "flush", "store 1", "store 2"]
+        );
         assert_eq!(run.counts.processed, 3);
     }
 
@@ -224,7 +246,16 @@ mod sinks {
         })
         .await;
         assert_eq!(run.result, Ok(()));
-        assert_eq!(run.journal, ["consume 1 2 3", "consume 1 2 3", "consume 2", "flush", "store 2"]);
+        assert_eq!(
+            run.journal,
+            [
+                "consume 1 2 3",
+                "consume 1 2 3",
+                "consume 2",
+                "flush",
+                "store 2"
+            ]
+        );
         assert_eq!((run.counts.processed, run.counts.errors), (3, 2));
     }
 
@@ -287,7 +318,11 @@ mod sinks {
         assert_eq!(skipped.result, Ok(()));
         assert_eq!(
             skipped.journal,
-            ["consume {\"a\":1,\"message\":\"hello\"}", "flush", "store 1"]
+            [
+                "consume {\"a\":1,\"message\":\"hello\"}",
+                "flush",
+                "store 1"
+            ]
         );
         assert_eq!((skipped.counts.processed, skipped.counts.failed), (1, 1));
         let stopped = run(poison()).await;
@@ -297,7 +332,12 @@ mod sinks {
 
     #[tokio::test(start_paused = true)]
     async fn a_fatal_or_panicked_sink_ends_the_run_and_stores_nothing() {
-        for kind in [FailureKind::Fatal, FailureKind::Panicked, FailureKind::Hung, FailureKind::Contract] {
+        for kind in [
+            FailureKind::Fatal,
+            FailureKind::Panicked,
+            FailureKind::Hung,
+            FailureKind::Contract,
+        ] {
             let run = run(Case {
                 answers: vec![Err(Failure::new(kind, "no"))],
                 ..Case::default()
@@ -312,7 +352,10 @@ mod sinks {
     #[tokio::test(start_paused = true)]
     async fn attempts_run_out_when_they_are_counted() {
         let run = run(Case {
-            answers: vec![Err(Failure::transient("busy")), Err(Failure::transient("busy"))],
+            answers: vec![
+                Err(Failure::transient("busy")),
+                Err(Failure::transient("busy")),
+            ],
             calls: 9,
             max_attempts: 1,
             ..Case::default()
@@ -373,7 +416,11 @@ mod sources {
 
         async fn settle(&self, poll: u64, settlement: Settlement) -> Result<(), Failure> {
             note(&self.journal, format!("settle {poll} {settlement:?}"));
-            self.settle_failures.lock().unwrap().pop_front().map_or(Ok(()), Err)
+            self.settle_failures
+                .lock()
+                .unwrap()
+                .pop_front()
+                .map_or(Ok(()), Err)
         }
     }
 
@@ -385,14 +432,29 @@ mod sources {
     impl Producer for Topics {
         type Shipment = Vec<Produced>;
 
-        async fn prepare(&self, messages: &mut Vec<(usize, Produced)>) -> Result<Self::Shipment, Failure> {
-            Ok(std::mem::take(messages).into_iter().map(|(_, message)| message).collect())
+        async fn prepare(
+            &self,
+            messages: &mut Vec<(usize, Produced)>,
+        ) -> Result<Self::Shipment, Failure> {
+            Ok(std::mem::take(messages)
+                .into_iter()
+                .map(|(_, message)| message)
+                .collect())
         }
 
         async fn send(&self, shipment: &mut Self::Shipment) -> Result<(), Failure> {
-            let payloads = shipment.iter().map(|message| String::from_utf8_lossy(&message.payload).into_owned());
-            note(&self.journal, format!("send {}", payloads.collect::<Vec<_>>().join(" ")));
-            self.failures.lock().unwrap().pop_front().map_or(Ok(()), Err)
+            let payloads = shipment
+                .iter()
+                .map(|message| String::from_utf8_lossy(&message.payload).into_owned());
+            note(
+                &self.journal,
+                format!("send {}", payloads.collect::<Vec<_>>().join(" ")),
+            );
+            self.failures
+                .lock()
+                .unwrap()
+                .pop_front()
+                .map_or(Ok(()), Err)
         }
     }
 
@@ -403,8 +465,15 @@ mod sources {
 
     impl StateStore for Saved {
         async fn save(&self, state: Bytes) -> Result<(), Failure> {
-            note(&self.journal, format!("save {}", String::from_utf8_lossy(&state)));
-            self.failures.lock().unwrap().pop_front().map_or(Ok(()), Err)
+            note(
+                &self.journal,
+                format!("save {}", String::from_utf8_lossy(&state)),
+            );
+            self.failures
+                .lock()
+                .unwrap()
+                .pop_front()
+                .map_or(Ok(()), Err)
         }
     }
 
@@ -466,7 +535,11 @@ mod sources {
         };
         let result = source.run(&producer, &stop).await;
         let counts = monitor.counters.read();
-        assert_eq!(counts.produced, counts.sent + counts.filtered + counts.failed, "{counts:?}");
+        assert_eq!(
+            counts.produced,
+            counts.sent + counts.filtered + counts.failed,
+            "{counts:?}"
+        );
         let journal = journal.lock().unwrap().clone();
         (result, journal, counts)
     }
@@ -532,7 +605,11 @@ mod sources {
         assert_eq!(result, Ok(()));
         assert_eq!(journal.len(), 3, "{journal:?}");
         assert_eq!(counts.errors, 2);
-        assert!(before.elapsed() >= Duration::from_millis(500), "{:?}", before.elapsed());
+        assert!(
+            before.elapsed() >= Duration::from_millis(500),
+            "{:?}",
+            before.elapsed()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -575,7 +652,10 @@ mod sources {
         })
         .await;
         assert_eq!(result, Ok(()));
-        assert_eq!(journal, ["send 1", "save after 1", "settle 1 Ack { undelivered: [] }"]);
+        assert_eq!(
+            journal,
+            ["send 1", "save after 1", "settle 1 Ack { undelivered: [] }"]
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::snapshot::{Reporter, Status};
 use crate::{
     config::spec::{self, Restart, Streams},
-    pipeline::{self, Attempts, Backoff, Failure, FailureKind, Monitor, Stages},
+    pipeline::{self, Attempts, Backoff, Counts, Failure, FailureKind, Monitor, Stages},
     plugin, state, stream,
 };
 
@@ -38,6 +38,12 @@ enum End {
     Failed(Failure),
     /// Starting again would change nothing.
     Final(Failure),
+}
+
+/// The attempts at keeping a connection to the broker.
+struct Session<'a> {
+    attempts: Attempts<'a>,
+    before: Counts,
 }
 
 impl From<Failure> for End {
@@ -67,7 +73,9 @@ impl Connector {
                 Err(End::Failed(failure)) => failure,
             };
             self.monitor.counters.error();
-            let delay = restarts.as_mut().and_then(|backoff| backoff.next(failure.retry_after));
+            let delay = restarts
+                .as_mut()
+                .and_then(|backoff| backoff.next(failure.retry_after));
             self.reporter.error(failure.to_string(), delay);
             let Some(delay) = delay else {
                 return error!(error = %failure, "connector failed and is not started again");
@@ -119,20 +127,27 @@ impl Connector {
         let refuse = |reason: String| End::Final(Failure::fatal(reason));
         let path = plugin::locate(&self.spec.path, &self.spec.origin, &self.host.search_paths)
             .map_err(|error| refuse(error.to_string()))?;
-        let library = self
-            .host
-            .plugins
-            .load(&path, self.spec.direction)
-            .await
-            .map_err(|error| refuse(error.to_string()))?;
+        let library = match self.host.plugins.load(&path, self.spec.direction).await {
+            Ok(library) => library,
+            Err(error) if error.is_retryable() => {
+                return Err(End::Failed(Failure::fatal(error.to_string())));
+            }
+            Err(error) => return Err(refuse(error.to_string())),
+        };
         info!(plugin = library.name(), version = library.version(), path = %path.display(), "plugin loaded");
         Ok(library)
     }
 
-    async fn drive_sink(&self, library: &plugin::Library, inputs: &[spec::Input]) -> Result<(), End> {
+    async fn drive_sink(
+        &self,
+        library: &plugin::Library,
+        inputs: &[spec::Input],
+    ) -> Result<(), End> {
         let stages = inputs
             .iter()
-            .map(|input| Stages::of_sink(input.schema, self.transforms()?).map_err(|error| invalid(&error)))
+            .map(|input| {
+                Stages::of_sink(input.schema, self.transforms()?).map_err(|error| invalid(&error))
+            })
             .collect::<Result<Vec<_>, End>>()?;
         let plugin = plugin::Sink::open(library, self.open(None)).await?;
         let sink = pipeline::sink::Sink {
@@ -143,12 +158,22 @@ impl Connector {
             verbose: self.spec.verbose,
             monitor: &self.monitor,
         };
-        let ended = self.keep_connected(async || self.consume(&sink, inputs).await).await;
+        let mut session = self.session();
+        let ended = loop {
+            let ended = self.consume(&sink, inputs).await;
+            if let Some(ended) = self.lost(&mut session, ended).await {
+                break ended;
+            }
+        };
         let closed = plugin.close().await;
         Ok(ended.and(closed)?)
     }
 
-    async fn drive_source(&self, library: &plugin::Library, outputs: &[spec::Output]) -> Result<(), End> {
+    async fn drive_source(
+        &self,
+        library: &plugin::Library,
+        outputs: &[spec::Output],
+    ) -> Result<(), End> {
         let targets = outputs
             .iter()
             .map(|output| {
@@ -157,11 +182,12 @@ impl Connector {
                         stream: output.stream.clone(),
                         topic: output.topic.clone(),
                     }),
-                    stages: Stages::of_source(output.schema, self.transforms()?).map_err(|error| invalid(&error))?,
+                    stages: Stages::of_source(output.schema, self.transforms()?)
+                        .map_err(|error| invalid(&error))?,
                 })
             })
             .collect::<Result<Vec<_>, End>>()?;
-        let store = self.host.state.source(&self.spec.key).await?;
+        let store = self.host.state.source(&self.spec.key);
         let saved = store.load().await?;
         let plugin = plugin::Source::open(library, self.open(saved)).await?;
         let source = pipeline::source::Source {
@@ -174,27 +200,43 @@ impl Connector {
             verbose: self.spec.verbose,
             monitor: &self.monitor,
         };
-        let ended = self.keep_connected(async || self.produce(&source, outputs).await).await;
+        let mut session = self.session();
+        let ended = loop {
+            let ended = self.produce(&source, outputs).await;
+            if let Some(ended) = self.lost(&mut session, ended).await {
+                break ended;
+            }
+        };
         let closed = plugin.close().await;
         Ok(ended.and(closed)?)
     }
 
-    /// Runs `session` again and again while the broker is out of reach; the plugin stays open meanwhile.
-    async fn keep_connected(&self, session: impl AsyncFn() -> Result<(), Failure>) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("connect", self.spec.retry, &self.monitor, &self.stop);
-        loop {
-            let before = self.monitor.counters.read();
-            let Err(failure) = session().await else {
-                return Ok(());
-            };
-            if self.monitor.counters.read() != before {
-                attempts.done();
-            }
-            match attempts.pause(failure).await {
-                Ok(()) => {}
-                Err(failure) if failure.kind == FailureKind::Cancelled => return Ok(()),
-                Err(failure) => return Err(failure),
-            }
+    /// Says how a session with the broker ended, or waits and returns `None` when it is to be tried again; the plugin stays open
+    /// meanwhile.
+    async fn lost(
+        &self,
+        session: &mut Session<'_>,
+        ended: Result<(), Failure>,
+    ) -> Option<Result<(), Failure>> {
+        let Err(failure) = ended else {
+            return Some(Ok(()));
+        };
+        let counts = self.monitor.counters.read();
+        if counts.progressed(&session.before) {
+            session.attempts.done();
+        }
+        session.before = counts;
+        match session.attempts.pause(failure).await {
+            Ok(()) => None,
+            Err(failure) if failure.kind == FailureKind::Cancelled => Some(Ok(())),
+            Err(failure) => Some(Err(failure)),
+        }
+    }
+
+    fn session(&self) -> Session<'_> {
+        Session {
+            attempts: Attempts::new("connect", self.spec.retry, &self.monitor, &self.stop),
+            before: self.monitor.counters.read(),
         }
     }
 
@@ -229,7 +271,9 @@ impl Connector {
 
     fn transforms(&self) -> Result<Chain, End> {
         let transforms = self.spec.transforms.iter();
-        let configs: Vec<_> = transforms.map(|transform| (transform.r#type.clone(), transform.config.clone())).collect();
+        let configs: Vec<_> = transforms
+            .map(|transform| (transform.r#type.clone(), transform.config.clone()))
+            .collect();
         Chain::from_config(&configs).map_err(|error| invalid(&error))
     }
 
@@ -253,5 +297,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "without a message".to_owned());
-    Failure::fatal(format!("the connector's task panicked, which is a bug of the runtime: {text}"))
+    Failure::fatal(format!(
+        "the connector's task panicked, which is a bug of the runtime: {text}"
+    ))
 }

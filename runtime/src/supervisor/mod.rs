@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info_span, Instrument as _};
+use tracing::{Instrument as _, error, info_span};
 
+use self::{connector::Connector, snapshot::Reporter};
 pub use self::{
     connector::Host,
     snapshot::{Handle, LastError, Snapshot, Status},
 };
-use self::{connector::Connector, snapshot::Reporter};
 use crate::{
     config::{
         Unusable,
@@ -31,7 +31,11 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Starts every enabled connector. They come up side by side; none waits for another.
-    pub fn start(host: &Arc<Host>, connectors: Vec<spec::Connector>, unusable: Vec<Unusable>) -> Self {
+    pub fn start(
+        host: &Arc<Host>,
+        connectors: Vec<spec::Connector>,
+        unusable: Vec<Unusable>,
+    ) -> Self {
         let stop = CancellationToken::new();
         let mut supervisor = Self {
             handles: Vec::new(),
@@ -64,7 +68,11 @@ impl Supervisor {
         let mut abandoned = Vec::new();
         for (handle, task) in self.tasks {
             if tokio::time::timeout_at(deadline, task).await.is_err() {
-                abandoned.push(format!("{} {}", handle.spec.direction.name(), handle.spec.key));
+                abandoned.push(format!(
+                    "{} {}",
+                    handle.spec.direction.name(),
+                    handle.spec.key
+                ));
             }
         }
         abandoned
@@ -106,4 +114,3 @@ fn new_handle(id: u32, spec: spec::Connector) -> (Handle, Reporter) {
     };
     (handle, reporter)
 }
-

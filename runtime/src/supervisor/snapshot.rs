@@ -84,7 +84,11 @@ impl Handle {
 
 impl Reporter {
     pub(super) fn new(enabled: bool) -> (Self, watch::Receiver<Snapshot>) {
-        let status = if enabled { Status::Starting } else { Status::Stopped };
+        let status = if enabled {
+            Status::Starting
+        } else {
+            Status::Stopped
+        };
         let (sender, receiver) = watch::channel(Snapshot {
             status,
             last_error: None,
@@ -109,12 +113,17 @@ impl Reporter {
     }
 
     pub(super) fn plugin_version(&self, version: &str) {
-        self.0.send_modify(|snapshot| snapshot.plugin_version = Some(version.to_owned()));
+        self.0
+            .send_modify(|snapshot| snapshot.plugin_version = Some(version.to_owned()));
     }
 
     /// The pipeline has begun (`Some`) or ended retrying.
     pub(super) fn retrying(&self, retrying: Option<Retrying>) {
-        let Some(Retrying { reason, next_attempt }) = retrying else {
+        let Some(Retrying {
+            reason,
+            next_attempt,
+        }) = retrying
+        else {
             return self.status(Status::Running);
         };
         self.status(Status::Retrying);

@@ -74,8 +74,12 @@ impl Default for Process {
 
 impl Sample {
     fn read() -> Self {
-        let process = fs::read_to_string("/proc/self/stat").ok().and_then(|text| process_ticks(&text));
-        let machine = fs::read_to_string("/proc/stat").ok().and_then(|text| machine_ticks(&text));
+        let process = fs::read_to_string("/proc/self/stat")
+            .ok()
+            .and_then(|text| process_ticks(&text));
+        let machine = fs::read_to_string("/proc/stat")
+            .ok()
+            .and_then(|text| machine_ticks(&text));
         let (busy, all) = machine.unwrap_or_default();
         Self {
             process: process.unwrap_or_default(),
@@ -86,7 +90,11 @@ impl Sample {
 }
 
 fn percent(part: u64, whole: u64) -> f32 {
-    if whole == 0 { 0.0 } else { part as f32 * 100.0 / whole as f32 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f32 * 100.0 / whole as f32
+    }
 }
 
 /// User and system ticks of `/proc/self/stat`: fields 14 and 15, counted behind the command's closing bracket.
@@ -101,7 +109,11 @@ fn process_ticks(stat: &str) -> Option<u64> {
 /// Busy and all ticks of the first line of `/proc/stat`; idle and iowait are not busy.
 fn machine_ticks(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<u64> = line.split_ascii_whitespace().take(8).map_while(|tick| tick.parse().ok()).collect();
+    let ticks: Vec<u64> = line
+        .split_ascii_whitespace()
+        .take(8)
+        .map_while(|tick| tick.parse().ok())
+        .collect();
     let all: u64 = ticks.iter().sum();
     let idle = ticks.get(3)? + ticks.get(4)?;
     Some((all - idle, all))
@@ -118,7 +130,10 @@ fn machine_memory() -> (u64, u64) {
     let Ok(text) = fs::read_to_string("/proc/meminfo") else {
         return (0, 0);
     };
-    (kibibytes(&text, "MemTotal:"), kibibytes(&text, "MemAvailable:"))
+    (
+        kibibytes(&text, "MemTotal:"),
+        kibibytes(&text, "MemAvailable:"),
+    )
 }
 
 /// The bytes of a line such as `VmRSS:   1234 kB`, 0 when it is not there.
@@ -141,7 +156,10 @@ mod tests {
 
     #[test]
     fn idle_ticks_are_not_busy() {
-        assert_eq!(machine_ticks("cpu  1 2 3 10 20 4 5 6 0 0\ncpu0 1\n"), Some((21, 51)));
+        assert_eq!(
+            machine_ticks("cpu  1 2 3 10 20 4 5 6 0 0\ncpu0 1\n"),
+            Some((21, 51))
+        );
         assert_eq!(machine_ticks("cpu  1 2"), None);
     }
 
@@ -150,6 +168,9 @@ mod tests {
         let mut process = Process::new();
         let figures = process.read();
         assert!(figures.memory_usage > 0, "{figures:?}");
-        assert!(figures.total_memory >= figures.available_memory, "{figures:?}");
+        assert!(
+            figures.total_memory >= figures.available_memory,
+            "{figures:?}"
+        );
     }
 }
