@@ -1,22 +1,25 @@
-//! The documents name scripts, files, crates and binaries that exist.
+//! The documents name scripts, files, crates, programs and tests that exist.
 
 use std::collections::BTreeSet;
 
 use toml::Value;
 
-use super::{Finding, Tree, manifest};
+use super::{Finding, Tree, manifest, rust};
 
 /// Options of cargo that take a crate's or a program's name.
 const NAMED: [&str; 5] = ["-p", "--package", "--bin", "--example", "--test"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let names = names(tree);
+    let words = test_words(tree);
     let mut found = Vec::new();
     for document in tree.ending(".md") {
         for (at, line) in document.text.lines().enumerate() {
             let wrong = missing_scripts(line, tree)
                 .chain(missing_links(&document.path, line, tree))
-                .chain(missing_names(line, &names));
+                .chain(missing_names(line, &names))
+                .chain(missing_sources(line, tree))
+                .chain(missing_tests(line, &words));
             found.extend(wrong.map(|what| Finding::new(&document.path, at + 1, what)));
         }
     }
@@ -84,6 +87,54 @@ fn missing_names<'a>(
     missing.map(|name| format!("no crate, program, example or test is called `{name}`"))
 }
 
+/// Rust files between backticks, given from the root.
+fn missing_sources<'a>(line: &'a str, tree: &'a Tree) -> impl Iterator<Item = String> + 'a {
+    let paths = quoted(line).filter(|word| {
+        word.contains('/') && word.ends_with(".rs") && !word.contains(['<', '{', '*'])
+    });
+    let missing = paths.filter(|path| !tree.exists(path));
+    missing.map(|path| format!("there is no `{path}`"))
+}
+
+/// A test is named by a sentence; nothing else between backticks has this many words.
+const SENTENCE: usize = 4;
+
+fn missing_tests<'a>(
+    line: &'a str,
+    words: &'a BTreeSet<String>,
+) -> impl Iterator<Item = String> + 'a {
+    let in_lower_case = |word: &&str| {
+        word.chars()
+            .all(|char| char == '_' || char.is_ascii_lowercase() || char.is_ascii_digit())
+    };
+    let sentences = quoted(line)
+        .filter(in_lower_case)
+        .filter(|word| word.split('_').count() >= SENTENCE);
+    // Keys of metrics and symbols of plugins are as long, and are not tests.
+    let tests = sentences.filter(|word| !word.starts_with("iggy_"));
+    let missing = tests.filter(|word| !words.contains(*word));
+    missing.map(|test| format!("no test is called `{test}`"))
+}
+
+/// What stands between backticks on one line.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// Every word of a file with tests: functions, and the names that macros make functions of.
+fn test_words(tree: &Tree) -> BTreeSet<String> {
+    let sources = tree
+        .rust()
+        .filter(|source| source.is_test() || source.code.contains("#[cfg(test)]"));
+    sources
+        .flat_map(|source| {
+            rust::words(&source.code)
+                .map(|word| word.text.to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 /// What the options of cargo can name: packages, their programs, and the targets that cargo finds by file.
 fn names(tree: &Tree) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -127,6 +178,10 @@ mod tests {
             ),
             ("runtime/tests/delivery.rs", ""),
             ("runtime/examples/producer.rs", ""),
+            (
+                "runtime/tests/crash.rs",
+                "#[test] fn nothing_is_lost_at_all() {}",
+            ),
         ]);
         check(&tree)
             .into_iter()
@@ -198,5 +253,19 @@ mod tests {
             found("README.md", "`cargo test -p <crate>` and `mkdir -p there`"),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn a_source_or_test_that_does_not_exist_is_found() {
+        assert_eq!(
+            found("README.md", "in `runtime/tests/crsh.rs`"),
+            ["1 there is no `runtime/tests/crsh.rs`"]
+        );
+        assert_eq!(
+            found("README.md", "held by `nothing_is_lost_at_last`"),
+            ["1 no test is called `nothing_is_lost_at_last`"]
+        );
+        let fine = "`runtime/tests/crash.rs`: `nothing_is_lost_at_all`, not `is_lost` or `iggy_source_poll_v1` or `a/<name>/lib.rs`";
+        assert_eq!(found("README.md", fine), [""; 0]);
     }
 }
