@@ -227,3 +227,6 @@ fn problem(variable: &str, key: &str, reason: &str) -> Problem {
         remedy: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,3 +191,6 @@ fn read_connector(file: &Path) -> Candidate {
         problems: report.into_problems(),
     }
 }
+
+#[cfg(test)]
+mod tests;

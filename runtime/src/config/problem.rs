@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::suggest::did_you_mean;
+
 /// One thing that is wrong. It never holds a value that could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -169,11 +171,10 @@ impl<'a> Report<'a> {
         remedy: Option<&str>,
     ) {
         let key = self.full(key);
-        let follows = self.problems.iter().any(|noted| {
-            noted.key == key
-                || code == Code::Missing
-                    && (is_inside(&noted.key, &key) || is_inside(&key, &noted.key))
-        });
+        let follows = self
+            .problems
+            .iter()
+            .any(|noted| noted.key == key || code == Code::Missing && explains(noted, &key));
         if follows {
             return;
         }
@@ -222,6 +223,22 @@ fn around(key: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether a problem explains why a key is missing: it could not be read, or it was mistyped.
+fn explains(noted: &Problem, missing: &str) -> bool {
+    let mistyped = || {
+        let (table, key) = split(missing);
+        noted.code == Code::UnknownKey
+            && split(&noted.key).0 == table
+            && noted.remedy.as_deref() == Some(&*did_you_mean(key))
+    };
+    is_inside(&noted.key, missing) || is_inside(missing, &noted.key) || mistyped()
+}
+
+/// A key's table and its own name.
+fn split(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
+}
+
 fn is_inside(inner: &str, outer: &str) -> bool {
     around(inner).skip(1).any(|key| key == outer)
 }
@@ -265,11 +282,17 @@ mod tests {
         report.missing("topics", "name one");
         report.invalid("topics[0]", "empty", "name it");
         report.missing("topic", "name one");
+        let remedy = did_you_mean("path");
+        report.add("sink.pth", Code::UnknownKey, "unknown", Some(&remedy));
+        report.add("pth", Code::UnknownKey, "unknown", Some(&remedy));
+        report.missing("path", "name one");
+        report.missing("sink.path", "name one");
+        report.missing("sink.key", "name one");
         let keys: Vec<_> = report
             .into_problems()
             .into_iter()
             .map(|problem| problem.key)
             .collect();
-        assert_eq!(keys, ["topics[0]", "topic"]);
+        assert_eq!(keys, ["topics[0]", "topic", "sink.pth", "pth", "sink.key"]);
     }
 }

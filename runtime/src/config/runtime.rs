@@ -404,3 +404,6 @@ impl Default for Daemon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

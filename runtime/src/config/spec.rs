@@ -88,7 +88,7 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub enum Connectors {
     Local { config_dir: Option<PathBuf> },
-    Http(HttpProvider),
+    Http(Box<HttpProvider>),
 }
 
 /// The HTTP provider's settings.

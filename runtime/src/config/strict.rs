@@ -251,7 +251,7 @@ mod tests {
         let tree = json!({
             "coutn": 1,
             "count": "many",
-            "inner": { "share": true, "of": 1, "on": "hunter2" },
+            "inner": { "share": true, "off": 1, "on": "hunter2" },
             "list": [{ "on": 1 }, 5, { "on": true }, { "no": 1 }],
             "words": ["a", 1, "b", false],
             "mode": "slwo",
@@ -262,7 +262,7 @@ mod tests {
                 "`coutn`: unknown key; did you mean `count`?",
                 "`count`: a whole number is expected, not a string",
                 "`inner.share`: a number is expected, not true or false",
-                "`inner.of`: unknown key; known are `share`, `on`",
+                "`inner.off`: unknown key; known are `share`, `on`",
                 "`inner.on`: true or false is expected, not a string",
                 "`list[0].on`: true or false is expected, not a number",
                 "`list[1]`: a table is expected, not a number",

@@ -3,12 +3,17 @@
 /// Names the nearest of `known`, or all of them when none is near and they are few.
 pub(super) fn suggest(word: &str, known: &[&str]) -> Option<String> {
     if let Some(nearest) = nearest(word, known) {
-        return Some(format!("did you mean `{nearest}`?"));
+        return Some(did_you_mean(nearest));
     }
     match known.len() {
         1..=8 => Some(format!("known are `{}`", known.join("`, `"))),
         _ => None,
     }
+}
+
+/// The question that names it.
+pub(super) fn did_you_mean(word: &str) -> String {
+    format!("did you mean `{word}`?")
 }
 
 /// The nearest of `known`, if it is near.

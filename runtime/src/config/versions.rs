@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Unusable,
     problem::{Code, Origin, Problem},
-    spec::{Connector, Direction},
+    spec::Connector,
 };
 
 /// One connector as it was found, and what is wrong with it.
@@ -14,6 +14,9 @@ pub(super) struct Candidate {
     pub(super) spec: Option<Connector>,
     pub(super) problems: Vec<Problem>,
 }
+
+/// One version of a connector, and what is wrong with it.
+type Version = (Connector, Vec<Problem>);
 
 /// What the candidates came to.
 #[derive(Default)]
@@ -27,8 +30,7 @@ pub(super) struct Chosen {
 /// Picks the highest version of each connector. When that one cannot be used, no older one takes its place.
 pub(super) fn choose(candidates: Vec<Candidate>) -> Chosen {
     let mut chosen = Chosen::default();
-    let mut versions: BTreeMap<(Direction, String), Vec<(Connector, Vec<Problem>)>> =
-        BTreeMap::new();
+    let mut versions = BTreeMap::<_, Vec<Version>>::new();
     for Candidate { spec, problems } in candidates {
         match spec {
             Some(spec) => versions
@@ -70,7 +72,7 @@ pub(super) fn choose(candidates: Vec<Candidate>) -> Chosen {
 }
 
 /// Notes versions that occur twice. None of them is the one that was meant.
-fn refuse_repeated(versions: &mut [(Connector, Vec<Problem>)]) {
+fn refuse_repeated(versions: &mut [Version]) {
     for index in 0..versions.len() {
         let (spec, _) = &versions[index];
         let other = versions

@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn nesting_without_end_does_not_end_the_process() {
         for file in ["c.toml", "c.yaml", "c.json"] {
-            let nested = "[".repeat(200_000);
+            let nested = "[".repeat(20_000);
             assert!(parse(Path::new(file), &format!("a = {nested}")).is_err());
             assert!(parse(Path::new(file), &nested).is_err());
         }

@@ -45,10 +45,6 @@ pub(super) fn at_least_one(key: &str, count: u32, report: &mut Report<'_>) {
 
 /// Reports waits that do not grow, or shares that are none; `table` holds the keys.
 pub(super) fn backoff(table: &str, backoff: &Backoff, report: &mut Report<'_>) {
-    if backoff.initial > backoff.max {
-        let key = format!("{table}.initial_backoff");
-        report.invalid(&key, "longer than `max_backoff`", "make it the shorter one");
-    }
     if backoff.max.is_zero() {
         let key = format!("{table}.max_backoff");
         report.invalid(
@@ -56,6 +52,9 @@ pub(super) fn backoff(table: &str, backoff: &Backoff, report: &mut Report<'_>) {
             "more than zero is expected",
             "leave it out for the default",
         );
+    } else if backoff.initial > backoff.max {
+        let key = format!("{table}.initial_backoff");
+        report.invalid(&key, "longer than `max_backoff`", "make it the shorter one");
     }
     if !(1.0..=1000.0).contains(&backoff.multiplier) {
         let key = format!("{table}.backoff_multiplier");

@@ -48,7 +48,7 @@ pub(in crate::config) fn connector(
         Some(Direction::Sink) => of_direction::<InputConfig>(table, given, report),
         Some(Direction::Source) => of_direction::<OutputConfig>(table, given, report),
         None => {
-            report.missing("type", "write \"sink\" or \"source\"");
+            no_direction(table.contains_key("type"), report);
             None
         }
     }
@@ -56,6 +56,15 @@ pub(in crate::config) fn connector(
 
 fn direction(table: &Map<String, Value>) -> Option<Direction> {
     serde_json::from_value(table.get("type")?.clone()).ok()
+}
+
+fn no_direction(is_written: bool, report: &mut Report<'_>) {
+    let remedy = "write \"sink\" or \"source\"";
+    if is_written {
+        report.invalid("type", "neither a sink nor a source", remedy);
+    } else {
+        report.missing("type", remedy);
+    }
 }
 
 /// Empties entries of `streams` that are no tables: a list would be read as one, by position.

@@ -200,7 +200,7 @@ fn connectors(connectors: written::Connectors, report: &mut Report<'_>) -> spec:
         );
     }
     checks::not_zero("connectors.timeout", connectors.timeout, report);
-    spec::Connectors::Http(spec::HttpProvider {
+    spec::Connectors::Http(Box::new(spec::HttpProvider {
         base_url: connectors.base_url,
         timeout: connectors.timeout.0,
         poll_interval: (!connectors.poll_interval.0.is_zero())
@@ -214,7 +214,7 @@ fn connectors(connectors: written::Connectors, report: &mut Report<'_>) -> spec:
         url_templates: connectors.url_templates,
         data_path: text(connectors.response.data_path),
         error_path: text(connectors.response.error_path),
-    })
+    }))
 }
 
 fn http(http: written::Http, report: &mut Report<'_>) -> spec::Http {
