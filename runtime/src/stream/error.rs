@@ -7,28 +7,9 @@ use iggy_common::IggyError;
 
 use crate::pipeline::{Failure, FailureKind};
 
-/// Why a consumer's work on one connection ended early.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// The connection or its session is gone, and every membership with it.
-    Lost(Failure),
-    /// The broker answered, and it will not help to ask again on this connection.
-    Failed(Failure),
-}
-
 /// Puts what was being done before the reason: `poll orders/new of Iggy at localhost:8090: the topic does not exist`.
 pub(super) fn failure(doing: impl Display, error: &IggyError) -> Failure {
     Failure::new(kind(error), format!("{doing}: {}", reason(error)))
-}
-
-/// As [`failure`], for work that a reconnect may save.
-pub(super) fn trouble(doing: impl Display, error: &IggyError) -> Trouble {
-    let failure = failure(doing, error);
-    if is_lost(error) {
-        Trouble::Lost(failure)
-    } else {
-        Trouble::Failed(failure)
-    }
 }
 
 /// Whether the connection, or the session on it, is gone.
@@ -176,18 +157,6 @@ mod tests {
         check(3007, FailureKind::Transient, "the partition does not exist");
         check(4022, FailureKind::Invalid, "Too big message payload");
         check(2014, FailureKind::Fatal, "Invalid topic name");
-    }
-
-    #[test]
-    fn a_lost_connection_is_told_from_an_answer() {
-        assert!(matches!(
-            trouble("poll", &IggyError::Disconnected),
-            Trouble::Lost(_)
-        ));
-        assert!(matches!(
-            trouble("poll", &IggyError::Unauthorized),
-            Trouble::Failed(_)
-        ));
     }
 
     #[test]

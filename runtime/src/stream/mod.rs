@@ -2,8 +2,23 @@
 //! and knows neither plugins nor connectors.
 
 mod client;
+mod consumer;
 mod error;
+mod producer;
 mod settings;
 mod topics;
 
 pub use client::Client;
+pub use consumer::Consumer;
+pub use producer::{Producer, Shipment};
+
+use crate::{config::spec, pipeline::Failure};
+
+/// Connects and signs in. `name` says in logs who connects.
+///
+/// # Errors
+///
+/// As [`Client::connect`].
+pub async fn connect(iggy: &spec::Iggy, name: &str) -> Result<Client, Failure> {
+    Client::connect(iggy, name).await
+}

@@ -1,0 +1,218 @@
+//! One membership: a consumer group of one topic, on this connection. Makes the requests about it and knows what the broker
+//! last assigned.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use iggy::prelude::{ConsumerGroupClient, ConsumerOffsetClient};
+use iggy_binary_protocol::{
+    WireConsumer, WireIdentifier, WirePollingStrategy,
+    codec::{WireDecode, WireEncode},
+    codes::{POLL_MESSAGES_CODE, SYNC_CONSUMER_GROUP_CODE},
+    requests::{consumer_groups::SyncConsumerGroupRequest, messages::PollMessagesRequest},
+    responses::consumer_groups::SyncConsumerGroupResponse,
+};
+use iggy_common::{BinaryTransport, Consumer, ConsumerOffsetInfo, Identifier, IggyError};
+use iggy_connector_message::TopicMetadata;
+use tracing::{debug, info};
+
+use super::super::{
+    client::Client,
+    error::failure,
+    topics::{Name, identifier},
+};
+use crate::{config::spec, pipeline::Failure};
+
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Which `[[streams]]` entry, from 0.
+    pub(super) input: usize,
+    pub(super) topic: Arc<TopicMetadata>,
+    pub(super) name: Name,
+    pub(super) poll_interval: Duration,
+    /// What the broker said last; 0 is before the first time.
+    pub(super) generation: u64,
+    pub(super) assigned: Vec<u32>,
+    /// The broker is to be asked before the next poll.
+    pub(super) is_stale: bool,
+    /// How many stores were refused in a row, in this generation.
+    pub(super) refusals: u32,
+    group: String,
+    consumer: Consumer,
+    /// Sent with partition and offset filled in.
+    poll: PollMessagesRequest,
+    sync: Bytes,
+}
+
+/// Which partitions a member owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub(super) generation: u64,
+    pub(super) partitions: Vec<u32>,
+}
+
+impl Member {
+    pub(super) fn new(input: usize, spec: &spec::Input, topic: &str) -> Result<Self, Failure> {
+        let name = Name::new(&spec.stream, topic)?;
+        let group = identifier("consumer group", &spec.consumer_group)?;
+        let wire = |name: &str| {
+            WireIdentifier::named(name)
+                .map_err(|error| Failure::fatal(format!("name `{name}`: {error}")))
+        };
+        let (stream_id, topic_id, group_id) = (
+            wire(&spec.stream)?,
+            wire(topic)?,
+            wire(&spec.consumer_group)?,
+        );
+        let sync = SyncConsumerGroupRequest {
+            stream_id: stream_id.clone(),
+            topic_id: topic_id.clone(),
+            group_id: group_id.clone(),
+        };
+        Ok(Self {
+            input,
+            topic: Arc::new(TopicMetadata {
+                stream: spec.stream.clone(),
+                topic: topic.to_owned(),
+            }),
+            name,
+            poll_interval: spec.poll_interval,
+            generation: 0,
+            assigned: Vec::new(),
+            is_stale: true,
+            refusals: 0,
+            group: spec.consumer_group.clone(),
+            consumer: Consumer::group(group),
+            poll: PollMessagesRequest {
+                consumer: WireConsumer::consumer_group(group_id),
+                stream_id,
+                topic_id,
+                partition_id: None,
+                strategy: WirePollingStrategy::offset(0),
+                count: spec.batch_length.max(1),
+                auto_commit: false,
+            },
+            sync: sync.to_bytes(),
+        })
+    }
+
+    /// Makes this connection a member, of a new group if there is none. Joining twice is fine.
+    pub(super) async fn join(&self, client: &Client) -> Result<(), Failure> {
+        match self.request_join(client).await {
+            Err(
+                IggyError::ConsumerGroupIdNotFound(..)
+                | IggyError::ConsumerGroupNameNotFound(..)
+                | IggyError::ResourceNotFound(..),
+            ) => {}
+            joined => return joined.map_err(|error| self.failure(client, "join", &error)),
+        }
+        let created = client
+            .tcp()
+            .create_consumer_group(&self.name.stream, &self.name.topic, &self.group)
+            .await;
+        match created {
+            Ok(_) => info!(group = self.group, topic = %self.name, "created the consumer group"),
+            Err(IggyError::ConsumerGroupNameAlreadyExists(..)) => {}
+            Err(error) => return Err(self.failure(client, "create", &error)),
+        }
+        let joined = self.request_join(client).await;
+        joined.map_err(|error| self.failure(client, "join", &error))
+    }
+
+    /// What this member owns, `None` when it is no member.
+    pub(super) async fn assignment(
+        &self,
+        client: &Client,
+    ) -> Result<Option<Assignment>, IggyError> {
+        let reply = client
+            .tcp()
+            .send_raw_with_response(SYNC_CONSUMER_GROUP_CODE, self.sync.clone())
+            .await?;
+        if reply.is_empty() {
+            return Ok(None);
+        }
+        let (reply, _) =
+            SyncConsumerGroupResponse::decode(&reply).map_err(|_| IggyError::InvalidFormat)?;
+        Ok(Some(Assignment {
+            generation: reply.generation,
+            partitions: reply.partitions,
+        }))
+    }
+
+    pub(super) async fn leave(&self, client: &Client) {
+        let left = client
+            .tcp()
+            .leave_consumer_group(&self.name.stream, &self.name.topic, self.group_id())
+            .await;
+        if let Err(error) = left {
+            debug!(group = self.group, topic = %self.name, %error, "leaving the consumer group");
+        }
+    }
+
+    pub(super) async fn poll(
+        &mut self,
+        client: &Client,
+        partition: u32,
+        offset: u64,
+    ) -> Result<Bytes, IggyError> {
+        self.poll.partition_id = Some(partition);
+        self.poll.strategy = WirePollingStrategy::offset(offset);
+        client
+            .tcp()
+            .send_raw_with_response(POLL_MESSAGES_CODE, self.poll.to_bytes())
+            .await
+    }
+
+    pub(super) async fn stored(
+        &self,
+        client: &Client,
+        partition: u32,
+    ) -> Result<Option<ConsumerOffsetInfo>, IggyError> {
+        client
+            .tcp()
+            .get_consumer_offset(
+                &self.consumer,
+                &self.name.stream,
+                &self.name.topic,
+                Some(partition),
+            )
+            .await
+    }
+
+    pub(super) async fn store(
+        &self,
+        client: &Client,
+        partition: u32,
+        offset: u64,
+    ) -> Result<(), IggyError> {
+        client
+            .tcp()
+            .store_consumer_offset(
+                &self.consumer,
+                &self.name.stream,
+                &self.name.topic,
+                Some(partition),
+                offset,
+            )
+            .await
+    }
+
+    pub(super) fn failure(&self, client: &Client, doing: &str, error: &IggyError) -> Failure {
+        let what = format!(
+            "{doing} as consumer group `{}` of topic {}",
+            self.group, self.name
+        );
+        failure(client.doing(what), error)
+    }
+
+    async fn request_join(&self, client: &Client) -> Result<(), IggyError> {
+        client
+            .tcp()
+            .join_consumer_group(&self.name.stream, &self.name.topic, self.group_id())
+            .await
+    }
+
+    fn group_id(&self) -> &Identifier {
+        &self.consumer.id
+    }
+}

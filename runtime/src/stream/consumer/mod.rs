@@ -1,0 +1,91 @@
+//! Reads the topics of a sink: the pipeline's `Consumer`. One connection, and on it one member of a consumer group per input and
+//! topic.
+//!
+//! The client's own consumer is not used: it repeats a batch until its offset is stored, sleeps between polls and filters what
+//! comes again. Here the assignment is read from the broker, each partition is polled from its own cursor, and stores follow
+//! what the pipeline has settled. Requests are made one after another by one loop, so that none is ever dropped half-way.
+
+mod member;
+mod partition;
+mod reply;
+mod schedule;
+mod session;
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::{member::Member, session::Session};
+use super::{
+    client::Client,
+    topics::{self, Missing},
+};
+use crate::{
+    config::spec,
+    pipeline::{self, Failure, Fetched, Position},
+};
+
+/// Reads the topics of one sink over a connection of its own.
+#[derive(Debug)]
+pub struct Consumer {
+    client: Client,
+    members: Vec<Member>,
+    commit_interval: Duration,
+}
+
+impl Consumer {
+    /// Makes sure that every input's topics exist and joins their groups, which are made when missing.
+    ///
+    /// # Errors
+    ///
+    /// The broker could not be asked, or a topic is missing that may not be created.
+    pub async fn join(
+        client: Client,
+        inputs: &[spec::Input],
+        commit_interval: Duration,
+    ) -> Result<Self, Failure> {
+        let mut members = Vec::new();
+        let mut known = HashSet::new();
+        for (number, input) in inputs.iter().enumerate() {
+            for topic in &input.topics {
+                if !known.insert((&input.stream, topic, &input.consumer_group)) {
+                    return Err(Failure::fatal(format!(
+                        "topic {}/{topic} is listed twice for consumer group `{}`",
+                        input.stream, input.consumer_group
+                    )));
+                }
+                let member = Member::new(number, input, topic)?;
+                topics::ensure(
+                    &client,
+                    &member.name,
+                    Missing::new(input.create, input.partitions),
+                )
+                .await?;
+                member.join(&client).await?;
+                members.push(member);
+            }
+        }
+        Ok(Self {
+            client,
+            members,
+            commit_interval,
+        })
+    }
+}
+
+impl pipeline::Consumer for Consumer {
+    async fn run(
+        self,
+        batches: mpsc::Sender<Fetched>,
+        settled: mpsc::Receiver<Position>,
+        stop: CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut session = Session::new(&self.client, self.members, settled, self.commit_interval);
+        let consumed = session.consume(&batches, &stop).await;
+        drop(batches);
+        let finished = session.finish().await;
+        self.client.close().await;
+        consumed.and(finished)
+    }
+}

@@ -1,0 +1,268 @@
+//! One partition as long as this connection owns it: where to read on, what was handed out, settled and stored. Pure.
+//!
+//! Every time a partition is acquired it gets a new epoch and forgets everything, so that positions from before are recognised
+//! as such and a cursor never survives a loss.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Batches that may be settled and not yet stored.
+const MAX_UNSTORED: u32 = 16;
+/// After a fence: doubles from the first to the second.
+const FENCED: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+
+#[derive(Debug)]
+pub(super) struct Partition {
+    /// Which member owns it.
+    pub(super) member: usize,
+    pub(super) id: u32,
+    pub(super) epoch: u64,
+    /// The next offset to poll; `None` until the stored one is known.
+    pub(super) cursor: Option<u64>,
+    /// Lost: what was handed out is still stored, nothing more is polled.
+    pub(super) is_leaving: bool,
+    /// Whether the last poll returned nothing.
+    pub(super) was_empty: bool,
+    /// Whether the last poll did not reach the partition's end.
+    pub(super) has_backlog: bool,
+    /// Not polled before.
+    pub(super) rests_until: Instant,
+    /// Not polled before, because the broker fenced it.
+    fenced_until: Instant,
+    fences: u32,
+    handed: Option<u64>,
+    settled: Option<u64>,
+    stored: Option<u64>,
+    unstored: Option<Unstored>,
+}
+
+#[derive(Debug)]
+struct Unstored {
+    since: Instant,
+    batches: u32,
+}
+
+impl Partition {
+    pub(super) fn new(member: usize, id: u32, epoch: u64, now: Instant) -> Self {
+        Self {
+            member,
+            id,
+            epoch,
+            cursor: None,
+            is_leaving: false,
+            was_empty: false,
+            has_backlog: false,
+            rests_until: now,
+            fenced_until: now,
+            fences: 0,
+            handed: None,
+            settled: None,
+            stored: None,
+            unstored: None,
+        }
+    }
+
+    /// Begins to read behind the stored offset.
+    pub(super) fn begin(&mut self, stored: Option<u64>) {
+        self.stored = stored;
+        self.cursor = Some(stored.map_or(0, |offset| offset.saturating_add(1)));
+    }
+
+    /// Messages up to `last` are being handed out; the partition ends at `head`.
+    pub(super) fn hand_out(&mut self, last: u64, head: u64) {
+        self.cursor = Some(last.saturating_add(1));
+        self.handed = Some(last);
+        self.was_empty = false;
+        self.has_backlog = last < head;
+        self.fences = 0;
+    }
+
+    /// Everything up to `offset` is settled.
+    pub(super) fn settle(&mut self, offset: u64, now: Instant) {
+        if self.settled >= Some(offset) {
+            return;
+        }
+        self.settled = Some(offset);
+        let unstored = self.unstored.get_or_insert(Unstored {
+            since: now,
+            batches: 0,
+        });
+        unstored.batches += 1;
+    }
+
+    /// Whether something was handed out and is not settled.
+    pub(super) fn is_outstanding(&self) -> bool {
+        self.handed > self.settled
+    }
+
+    /// What is settled and not stored.
+    pub(super) fn unstored(&self) -> Option<u64> {
+        self.unstored.as_ref().and(self.settled)
+    }
+
+    /// When it is to be stored at the latest.
+    pub(super) fn store_by(&self, interval: Duration) -> Option<Instant> {
+        let Unstored { since, batches } = self.unstored.as_ref()?;
+        let is_urgent = *batches >= MAX_UNSTORED || (self.is_leaving && !self.is_outstanding());
+        Some(if is_urgent { *since } else { *since + interval })
+    }
+
+    pub(super) fn stored(&mut self, offset: u64) {
+        self.stored = Some(offset);
+        if self.settled == Some(offset) {
+            self.unstored = None;
+        }
+    }
+
+    /// Whether nothing of it is on its way.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.is_outstanding() && self.unstored.is_none()
+    }
+
+    /// Whether the broker once had an offset stored, as far as is known here.
+    pub(super) fn has_stored(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// Reads the stored offset again before the next poll.
+    pub(super) fn reread(&mut self) {
+        self.cursor = None;
+    }
+
+    /// The broker did not let it be polled. While it waits for another member's last store, the stored offset moves.
+    pub(super) fn fence(&mut self, now: Instant) {
+        if self.handed.is_none() {
+            self.reread();
+        }
+        let (first, longest) = FENCED;
+        self.fenced_until = now + first.saturating_mul(1 << self.fences.min(10)).min(longest);
+        self.fences += 1;
+        self.has_backlog = false;
+    }
+
+    /// When it may be polled.
+    pub(super) fn ready_at(&self) -> Instant {
+        self.rests_until.max(self.fenced_until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(10);
+
+    fn partition(now: Instant) -> Partition {
+        Partition::new(0, 3, 1, now)
+    }
+
+    #[test]
+    fn reading_begins_behind_the_stored_offset_or_at_the_first() {
+        let mut partition = partition(Instant::now());
+        assert_eq!(partition.cursor, None);
+        partition.begin(Some(41));
+        assert_eq!(partition.cursor, Some(42));
+        partition.begin(None);
+        assert_eq!(partition.cursor, Some(0));
+        partition.begin(Some(u64::MAX));
+        assert_eq!(partition.cursor, Some(u64::MAX));
+    }
+
+    #[test]
+    fn stores_coalesce_for_an_interval() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.hand_out(9, 100);
+        assert_eq!(partition.store_by(INTERVAL), None);
+        partition.settle(4, start);
+        partition.settle(9, start + Duration::from_millis(5));
+        assert_eq!(partition.unstored(), Some(9));
+        assert_eq!(partition.store_by(INTERVAL), Some(start + INTERVAL));
+        partition.stored(9);
+        assert_eq!(
+            (partition.unstored(), partition.store_by(INTERVAL)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn sixteen_settled_batches_are_stored_without_waiting() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.hand_out(100, 100);
+        for offset in 0..16 {
+            assert_ne!(partition.store_by(INTERVAL), Some(start));
+            partition.settle(offset, start);
+        }
+        assert_eq!(partition.store_by(INTERVAL), Some(start));
+    }
+
+    #[test]
+    fn a_position_behind_a_newer_one_changes_nothing() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.hand_out(9, 9);
+        partition.settle(9, start);
+        partition.stored(9);
+        partition.settle(9, start);
+        partition.settle(3, start);
+        assert_eq!(partition.unstored(), None);
+    }
+
+    #[test]
+    fn what_is_settled_during_a_store_is_still_to_be_stored() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.hand_out(9, 9);
+        partition.settle(4, start);
+        partition.settle(9, start);
+        partition.stored(4);
+        assert_eq!(partition.unstored(), Some(9));
+    }
+
+    #[test]
+    fn a_lost_partition_is_stored_at_once_when_everything_is_settled() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.hand_out(9, 100);
+        partition.is_leaving = true;
+        partition.settle(4, start);
+        assert_eq!(partition.store_by(INTERVAL), Some(start + INTERVAL));
+        partition.settle(9, start);
+        assert_eq!(partition.store_by(INTERVAL), Some(start));
+        assert!(!partition.is_at_rest());
+        partition.stored(9);
+        assert!(partition.is_at_rest());
+    }
+
+    #[test]
+    fn outstanding_is_what_was_handed_out_and_not_settled() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        assert!(!partition.is_outstanding());
+        partition.hand_out(9, 100);
+        assert!(partition.is_outstanding() && partition.has_backlog);
+        partition.settle(9, start);
+        assert!(!partition.is_outstanding());
+    }
+
+    #[test]
+    fn fences_in_a_row_wait_longer_and_reread_what_was_not_begun() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.begin(None);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            partition.fence(start);
+            waits.push((partition.ready_at() - start).as_millis());
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 200, 200]);
+        assert_eq!(partition.cursor, None);
+        partition.begin(None);
+        partition.hand_out(9, 9);
+        partition.fence(start);
+        assert_eq!((partition.ready_at() - start).as_millis(), 5);
+        assert_eq!(partition.cursor, Some(10));
+    }
+}

@@ -1,0 +1,178 @@
+//! Sends what a source produces: the pipeline's `Producer`. A batch is fixed once (ids, partitions, requests) and then sent as
+//! often as it takes, each time only what Iggy has not confirmed.
+
+mod message;
+mod shipment;
+mod target;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use iggy::prelude::MessageClient;
+use iggy_common::{IggyError, IggyTimestamp, Partitioning};
+use tokio::sync::Mutex;
+use tracing::debug;
+
+pub use shipment::Shipment;
+
+use self::{message::Stamp, shipment::Loader, target::Target};
+use super::{
+    client::Client,
+    error::{failure, is_lost, is_missing_topic},
+};
+use crate::{
+    config::spec,
+    pipeline::{self, Failure, Produced},
+};
+
+/// Sends to the topics of one source, over a connection of its own.
+#[derive(Debug)]
+pub struct Producer {
+    client: Client,
+    targets: Vec<Target>,
+    /// Ids of messages that bring none: consecutive numbers from a random start, unique as random ones are.
+    first_id: u128,
+    ids: AtomicU64,
+    is_lost: AtomicBool,
+    /// Held across a reconnect, so that two senders do not tear down each other's new connection.
+    reconnecting: Mutex<()>,
+}
+
+impl Producer {
+    /// Makes sure that every output's stream and topic exist.
+    ///
+    /// # Errors
+    ///
+    /// The broker could not be asked, or something is missing that may not be created.
+    pub async fn new(client: Client, outputs: &[spec::Output]) -> Result<Self, Failure> {
+        let mut targets = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            targets.push(Target::new(&client, output).await?);
+        }
+        Ok(Self {
+            client,
+            targets,
+            first_id: uuid::Uuid::new_v4().as_u128(),
+            ids: AtomicU64::new(0),
+            is_lost: AtomicBool::new(false),
+            reconnecting: Mutex::new(()),
+        })
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        self.client.close().await;
+    }
+
+    async fn ensure_connected(&self) -> Result<(), Failure> {
+        if !self.is_lost.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _one = self.reconnecting.lock().await;
+        if self.is_lost.load(Ordering::Acquire) {
+            self.client.reconnect().await?;
+            self.is_lost.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Looks again at topics whose partitions may have changed, and takes what is unsent to where they are now.
+    async fn repair(&self, shipment: &mut Shipment) -> Result<(), Failure> {
+        for (output, target) in self.targets.iter().enumerate() {
+            if target.is_broken() && shipment.needs(output) {
+                target.ensure(&self.client).await?;
+                shipment.reroute(output, target.route());
+            }
+        }
+        Ok(())
+    }
+
+    /// A topic's partitions are counted anew now and then. When that fails the last count goes on serving: the send will tell.
+    async fn refresh(&self, messages: &[(usize, Produced)]) {
+        for (output, target) in self.targets.iter().enumerate() {
+            if target.is_stale() && messages.iter().any(|(number, _)| *number == output) {
+                if let Err(failure) = target.recount(&self.client).await {
+                    debug!(error = %failure, "the partitions of a topic could not be counted again");
+                }
+            }
+        }
+    }
+
+    fn failed(&self, output: usize, error: &IggyError) -> Failure {
+        let target = &self.targets[output];
+        if is_lost(error) {
+            self.is_lost.store(true, Ordering::Release);
+        }
+        // Servers answer `ResourceNotFound` for whatever is missing.
+        let is_missing = matches!(
+            error,
+            IggyError::PartitionNotFound(..) | IggyError::ResourceNotFound(..)
+        );
+        if is_missing || is_missing_topic(error) {
+            target.mark_broken();
+        }
+        failure(
+            self.client
+                .doing(format_args!("send to topic {}", target.name)),
+            error,
+        )
+    }
+}
+
+impl pipeline::Producer for Producer {
+    type Shipment = Shipment;
+
+    async fn prepare(&self, messages: &mut Vec<(usize, Produced)>) -> Result<Shipment, Failure> {
+        for (index, (output, message)) in messages.iter().enumerate() {
+            message::check(message).map_err(|failure| {
+                Failure::new(
+                    failure.kind,
+                    format!("message {index} of the batch: {failure}"),
+                )
+            })?;
+            if *output >= self.targets.len() {
+                return Err(Failure::fatal(format!(
+                    "message {index} of the batch is for output {output}, which does not exist"
+                )));
+            }
+        }
+        self.refresh(messages).await;
+        let count = messages.len() as u64;
+        let mut stamp = Stamp {
+            next_id: self
+                .first_id
+                .wrapping_add(self.ids.fetch_add(count, Ordering::Relaxed).into()),
+            now: IggyTimestamp::now().as_micros(),
+        };
+        let mut loader = Loader::new(self.targets.iter().map(Target::route).collect());
+        for (output, message) in messages.drain(..) {
+            let (message, key) = stamp.outgoing(message);
+            loader.add(output, message, key);
+        }
+        Ok(loader.finish())
+    }
+
+    /// Dropping the future leaves the request in flight unconfirmed, to be sent again.
+    async fn send(&self, shipment: &mut Shipment) -> Result<(), Failure> {
+        self.ensure_connected().await?;
+        self.repair(shipment).await?;
+        while let Some(chunk) = shipment.first() {
+            let target = &self.targets[chunk.output];
+            let partition = Partitioning::partition_id(chunk.partition);
+            let sent = self
+                .client
+                .tcp()
+                .send_messages(
+                    &target.name.stream,
+                    &target.name.topic,
+                    &partition,
+                    &mut chunk.messages,
+                )
+                .await;
+            match sent {
+                Ok(_confirmed) => shipment.confirm_first(),
+                Err(error) => return Err(self.failed(chunk.output, &error)),
+            }
+        }
+        Ok(())
+    }
+}
