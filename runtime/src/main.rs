@@ -22,7 +22,10 @@ fn main() -> ExitCode {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(reason) => return failed(&reason.to_string()),
     };
@@ -41,7 +44,10 @@ fn failed(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-#[expect(clippy::print_stderr, reason = "there is no log yet, or it cannot be set up")]
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no log yet, or it cannot be set up"
+)]
 fn unusable(reason: &str) -> ExitCode {
     eprintln!("{reason}");
     ExitCode::from(UNUSABLE)

@@ -16,7 +16,10 @@ const SHIPPED: &str = include_str!("../../config.toml");
 fn with_max_count(count: u64) -> String {
     let quick = format!("interval = \"1ms\"\nmax_count = {count}");
     let config = SHIPPED.replacen("interval = \"1s\"", &quick, 1);
-    assert_ne!(config, SHIPPED, "the shipped configuration has lost its interval");
+    assert_ne!(
+        config, SHIPPED,
+        "the shipped configuration has lost its interval"
+    );
     config
 }
 
@@ -35,7 +38,11 @@ fn printed_ids(daemon: &Daemon) -> Vec<u64> {
 async fn the_shipped_configuration_moves_messages_until_ctrl_c() {
     let home = Home::new(SHIPPED);
     let daemon = home.start().await;
-    let sink = daemon.wait_for_stats("stdout", |stats| stats["messages_processed"].as_u64() > Some(0)).await;
+    let sink = daemon
+        .wait_for_stats("stdout", |stats| {
+            stats["messages_processed"].as_u64() > Some(0)
+        })
+        .await;
     assert_eq!(sink["status"], "running");
     assert_eq!(sink["connector_type"], "sink");
     let line = daemon.stdout().wait_for("hello").await;
@@ -45,7 +52,10 @@ async fn the_shipped_configuration_moves_messages_until_ctrl_c() {
     let sinks = daemon.get("/sinks").await;
     assert_eq!(sinks[0]["key"], "stdout");
     let details = daemon.get("/sources/random").await;
-    assert_eq!(details["streams"][0]["stream"], "example_stream", "{details}");
+    assert_eq!(
+        details["streams"][0]["stream"], "example_stream",
+        "{details}"
+    );
     daemon.interrupt().await;
 }
 
@@ -53,9 +63,13 @@ async fn the_shipped_configuration_moves_messages_until_ctrl_c() {
 async fn counts_are_equal_once_the_source_has_stopped() {
     let home = Home::new(&with_max_count(500));
     let daemon = home.start().await;
-    let source = daemon.wait_for_stats("random", |stats| stats["messages_sent"] == 500).await;
+    let source = daemon
+        .wait_for_stats("random", |stats| stats["messages_sent"] == 500)
+        .await;
     assert_eq!(source["messages_produced"], 500);
-    let sink = daemon.wait_for_stats("stdout", |stats| stats["messages_processed"] == 500).await;
+    let sink = daemon
+        .wait_for_stats("stdout", |stats| stats["messages_processed"] == 500)
+        .await;
     assert_eq!(sink["messages_consumed"], 500);
     daemon.stdout().wait_for("\"id\":500").await;
     assert_eq!(printed_ids(&daemon), (1..=500).collect::<Vec<_>>());
@@ -69,7 +83,11 @@ async fn after_a_clean_stop_nothing_comes_twice_and_nothing_is_missing() {
     let mut seen = Vec::new();
     for _ in 0..3 {
         let daemon = home.start().await;
-        daemon.wait_for_stats("stdout", |stats| stats["messages_processed"].as_u64() > Some(200)).await;
+        daemon
+            .wait_for_stats("stdout", |stats| {
+                stats["messages_processed"].as_u64() > Some(200)
+            })
+            .await;
         let stderr = daemon.stderr().clone();
         let stdout = daemon.stdout().clone();
         let consumed = daemon_ids_after_interrupt(daemon).await;
@@ -96,14 +114,27 @@ async fn sigkill_in_mid_flow_loses_nothing() {
     for round in 0..20_u64 {
         let daemon = home.start().await;
         let wanted = 20 + round * 13 % 97;
-        daemon.wait_for_stats("stdout", |stats| stats["messages_processed"].as_u64() > Some(wanted)).await;
+        daemon
+            .wait_for_stats("stdout", |stats| {
+                stats["messages_processed"].as_u64() > Some(wanted)
+            })
+            .await;
         let (stdout, stderr) = (daemon.stdout().clone(), daemon.stderr().clone());
         let ids = killed_ids(daemon).await;
-        assert!(!ids.is_empty(), "round {round}\n{}\n{}", stderr.text(), stdout.text());
+        assert!(
+            !ids.is_empty(),
+            "round {round}\n{}\n{}",
+            stderr.text(),
+            stdout.text()
+        );
         seen.extend(ids);
     }
     let daemon = home.start().await;
-    daemon.wait_for_stats("stdout", |stats| stats["messages_processed"].as_u64() > Some(100)).await;
+    daemon
+        .wait_for_stats("stdout", |stats| {
+            stats["messages_processed"].as_u64() > Some(100)
+        })
+        .await;
     seen.extend(daemon_ids_after_interrupt(daemon).await);
     let last = *seen.last().unwrap();
     let missing: Vec<_> = (1..=last).filter(|id| !seen.contains(id)).collect();

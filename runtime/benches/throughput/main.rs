@@ -59,7 +59,10 @@ struct Load {
 
 fn main() -> Result<(), String> {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     let rows = runtime.block_on(run(&arguments))?;
     report::print(&rows);
     match &arguments.json {
@@ -73,7 +76,10 @@ async fn run(arguments: &Arguments) -> Result<Vec<Row>, String> {
         Some(_) => None,
         None => Some(Broker::start().await?),
     };
-    let address = arguments.address.clone().or(broker.as_ref().map(|broker| broker.address.clone()));
+    let address = arguments
+        .address
+        .clone()
+        .or(broker.as_ref().map(|broker| broker.address.clone()));
     let load = Load {
         address: address.ok_or("no broker")?,
         message_size: arguments.message_size,

@@ -65,7 +65,11 @@ impl Path {
         let stream = &topic.stream;
         let batch = load.batch;
         if self.reads() {
-            let tuned = if self == Self::SinkTuned { "commit_interval = \"1s\"\n" } else { "" };
+            let tuned = if self == Self::SinkTuned {
+                "commit_interval = \"1s\"\n"
+            } else {
+                ""
+            };
             let plugin = beside_daemon("deps/libiggy_connector_stdout_sink");
             return format!(
                 "[sinks.bench]\npath = \"{}\"\n{tuned}[[sinks.bench.streams]]\nstream = \"{stream}\"\ntopics = [\"{TOPIC}\"]\n\
@@ -73,7 +77,11 @@ impl Path {
                 plugin.display()
             );
         }
-        let tuned = if self == Self::SourceTuned { "[plugins]\nworker_threads = 2\n" } else { "" };
+        let tuned = if self == Self::SourceTuned {
+            "[plugins]\nworker_threads = 2\n"
+        } else {
+            ""
+        };
         let plugin = beside_daemon("libiggy_connector_bench_source");
         format!(
             "{tuned}[sources.bench]\npath = \"{}\"\n[[sources.bench.streams]]\nstream = \"{stream}\"\ntopic = \"{TOPIC}\"\n\
@@ -105,7 +113,10 @@ impl Ours {
         if path.reads() {
             let stored = topic.stored(GROUP).await?;
             if stored != Some(load.count - 1) {
-                return Err(format!("the stored offset is {stored:?} after {} messages", load.count));
+                return Err(format!(
+                    "the stored offset is {stored:?} after {} messages",
+                    load.count
+                ));
             }
         }
         Ok(measured)
@@ -129,7 +140,11 @@ impl Counts {
         Self {
             client: reqwest::Client::new(),
             url: format!("{api}/stats"),
-            field: if path.reads() { "messages_processed" } else { "messages_sent" },
+            field: if path.reads() {
+                "messages_processed"
+            } else {
+                "messages_sent"
+            },
         }
     }
 

@@ -60,11 +60,15 @@ impl Row {
             ours: ours.per_second,
             cpu_s_per_million: ours.cpu_s_per_million,
         });
-        self.rounds.sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
+        self.rounds
+            .sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
         let median = self.rounds[(self.rounds.len() - 1) / 2];
         (self.bare, self.ours, self.ratio) = (median.bare, median.ours, median.ratio());
         self.cpu_s_per_million = median.cpu_s_per_million;
-        self.range = [self.rounds[0].ratio(), self.rounds[self.rounds.len() - 1].ratio()];
+        self.range = [
+            self.rounds[0].ratio(),
+            self.rounds[self.rounds.len() - 1].ratio(),
+        ];
         self.peak_kib = self.peak_kib.max(ours.peak_kib);
     }
 }

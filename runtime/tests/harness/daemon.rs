@@ -52,7 +52,9 @@ impl Home {
         Self {
             dir,
             config: file,
-            env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            env: env
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         }
     }
 
@@ -126,7 +128,11 @@ impl Daemon {
     pub async fn stats(&self, key: &str) -> Value {
         let stats = self.get("/stats").await;
         let connectors = stats["connectors"].as_array().unwrap();
-        connectors.iter().find(|connector| connector["key"] == key).unwrap().clone()
+        connectors
+            .iter()
+            .find(|connector| connector["key"] == key)
+            .unwrap()
+            .clone()
     }
 
     /// Waits until `met` holds for the counts of one connector.
@@ -150,7 +156,9 @@ impl Daemon {
     /// Waits for the process to end.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended.unwrap_or_else(|_| panic!("the daemon goes on\n{}", self.stderr.text())).unwrap()
+        ended
+            .unwrap_or_else(|_| panic!("the daemon goes on\n{}", self.stderr.text()))
+            .unwrap()
     }
 
     /// Waits until everything that the ended process wrote has been read.
@@ -189,7 +197,11 @@ impl Lines {
             if let Some(line) = self.all().into_iter().find(|line| line.contains(part)) {
                 return line;
             }
-            assert!(Instant::now() < deadline, "no line with {part:?} in:\n{}", self.text());
+            assert!(
+                Instant::now() < deadline,
+                "no line with {part:?} in:\n{}",
+                self.text()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
