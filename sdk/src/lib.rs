@@ -2,6 +2,7 @@
 
 mod config;
 mod connector;
+pub mod convert;
 #[doc(hidden)]
 pub mod export;
 pub mod kit;
@@ -25,5 +26,6 @@ pub use iggy_connector_message::{
     Scope, StreamDecoder, StreamEncoder, TopicMetadata, Transform, TransformType, UserHeaders,
     headers,
 };
+pub use kit::retry;
 pub use sink::Sink;
 pub use source::Source;
