@@ -143,16 +143,16 @@ impl Probe {
     }
 
     /// From the send of a message to its arrival at a consumer that polls all the time.
-    async fn latency(&self, address: &str, count: usize) -> Result<(), Box<dyn Error>> {
+    async fn latency(&self, address: &str, count: u64) -> Result<(), Box<dyn Error>> {
         let reader = IggyClient::from_connection_string(&format!(
             "iggy://iggy:iggy@{address}?nodelay=true"
         ))?;
         reader.connect().await?;
         let mut batch = self.batch(1)?;
-        let mut times = Vec::with_capacity(count);
+        let mut times = Vec::new();
         let topic = self.client.get_topic(&self.stream, &self.topic).await?;
-        let mut offset = topic.map_or(0, |topic| topic.messages_count);
-        for _ in 0..count {
+        let first = topic.map_or(0, |topic| topic.messages_count);
+        for offset in first..first + count {
             let sent = Instant::now();
             let (sending, polled) = tokio::join!(self.send(&mut batch), async {
                 loop {
@@ -164,7 +164,6 @@ impl Probe {
             });
             sending?;
             times.push(polled?);
-            offset += 1;
         }
         percentiles("latency", times);
         Ok(())

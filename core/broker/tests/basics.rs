@@ -1,5 +1,7 @@
 //! What every application does: sign in, create, send, poll, store offsets, with the client's both levels.
 
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
 mod harness;
 
 use futures_util::StreamExt;

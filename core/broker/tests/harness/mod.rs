@@ -62,12 +62,22 @@ pub(crate) async fn client(address: &str) -> IggyClient {
     client
 }
 
-/// A client that will sign in with `credentials`, and gives up soon.
+/// A client that will sign in with `credentials`, and gives up after a while.
 pub(crate) fn client_as(address: &str, credentials: &str) -> IggyClient {
-    let options =
-        "reestablish_after=1ms&reconnection_interval=50ms&reconnection_retries=100&nodelay=true";
-    IggyClient::from_connection_string(&format!("iggy://{credentials}@{address}?{options}"))
-        .unwrap()
+    client_with(address, credentials, "reconnection_retries=100")
+}
+
+/// A client that gives up soon when the broker is gone.
+pub(crate) async fn impatient_client(address: &str) -> IggyClient {
+    let client = client_with(address, "iggy:iggy", "reconnection_retries=1");
+    client.connect().await.unwrap();
+    client
+}
+
+fn client_with(address: &str, credentials: &str, options: &str) -> IggyClient {
+    let always = "reestablish_after=1ms&reconnection_interval=50ms&nodelay=true";
+    let connection = format!("iggy://{credentials}@{address}?{always}&{options}");
+    IggyClient::from_connection_string(&connection).unwrap()
 }
 
 pub(crate) fn id(name: &str) -> Identifier {

@@ -72,11 +72,14 @@ fn a_stamped_batch_verifies_and_has_its_place() {
     assert_eq!(batch.header.message_count, 2);
 }
 
+/// Makes a batch wrong at a position.
+type Spoil = fn(&mut Vec<u8>, usize);
+
 #[test]
 fn a_batch_that_does_not_hold_is_refused() {
     let first_message = BATCH_HEADER_SIZE;
     let second_message = first_message + BATCH_MESSAGE_HEADER_SIZE + 3;
-    let table: [(&str, fn(&mut Vec<u8>, usize), usize, IggyError); 8] = [
+    let table: [(&str, Spoil, usize, IggyError); 8] = [
         (
             "payload",
             |bytes, at| bytes[at + 50] ^= 1,

@@ -60,9 +60,12 @@ fn an_empty_partition_has_no_files_and_no_messages() {
     assert!(!directory.path().join("log").exists());
 }
 
+/// What a crash does to the end of a file.
+type Tear = fn(&mut Vec<u8>);
+
 #[test]
 fn torn_tails_cost_only_what_is_torn() {
-    let table: [(&str, fn(&mut Vec<u8>), u64); 4] = [
+    let table: [(&str, Tear, u64); 4] = [
         ("junk", |content| content.extend([7; 1000]), 3),
         ("zeros", |content| content.extend([0; 5000]), 3),
         ("cut", |content| content.truncate(content.len() - 1), 2),
