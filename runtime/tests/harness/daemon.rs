@@ -119,9 +119,13 @@ impl Daemon {
         self.child.id().unwrap()
     }
 
+    /// The address of a route.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.api)
+    }
+
     pub async fn get(&self, path: &str) -> Value {
-        let url = format!("{}{path}", self.api);
-        reqwest::get(&url).await.unwrap().json().await.unwrap()
+        reqwest::get(self.url(path)).await.unwrap().json().await.unwrap()
     }
 
     /// The counts of one connector in `/stats`.
