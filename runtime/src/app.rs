@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use iggy_connector_broker::{Broker, Handle as BrokerHandle};
+use iggy_connector_broker::Broker;
 use secrecy::ExposeSecret as _;
 use tokio::{net::lookup_host, signal::unix, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ const CLOSING_SHARE: u32 = 10;
 pub struct App {
     supervisor: Supervisor,
     host: Arc<Host>,
-    broker: Option<BrokerHandle>,
+    broker: Option<iggy_connector_broker::Handle>,
     api: Option<JoinHandle<()>>,
     stop_api: CancellationToken,
     shutdown_timeout: Duration,
@@ -122,7 +122,9 @@ impl App {
 }
 
 /// Starts the embedded broker when it is enabled, and points `iggy.address` at where it really listens.
-async fn start_broker(iggy: &mut spec::Iggy) -> Result<Option<BrokerHandle>, String> {
+async fn start_broker(
+    iggy: &mut spec::Iggy,
+) -> Result<Option<iggy_connector_broker::Handle>, String> {
     let Some(embedded) = &iggy.embedded else {
         return Ok(None);
     };

@@ -2,20 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iggy_connector_abi::{Slice, sink as abi};
+use iggy_connector_abi::{self as abi, Slice};
 
 use crate::pipeline::{Batch, Message};
 
 /// Memory for records, kept from one batch to the next.
 #[derive(Default)]
-pub(super) struct Spare(Mutex<Vec<abi::ConsumedMessage>>);
+pub(super) struct Spare(Mutex<Vec<abi::sink::ConsumedMessage>>);
 
 impl Spare {
-    fn take(&self) -> Vec<abi::ConsumedMessage> {
+    fn take(&self) -> Vec<abi::sink::ConsumedMessage> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn put_back(&self, mut records: Vec<abi::ConsumedMessage>) {
+    fn put_back(&self, mut records: Vec<abi::sink::ConsumedMessage>) {
         records.clear();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = records;
     }
@@ -23,8 +23,8 @@ impl Spare {
 
 /// What a consume lends: the batch's bytes, the records that point into them, and the header that points at the records.
 pub(super) struct Lent {
-    wire: abi::ConsumedBatch,
-    records: Vec<abi::ConsumedMessage>,
+    wire: abi::sink::ConsumedBatch,
+    records: Vec<abi::sink::ConsumedMessage>,
     spare: Arc<Spare>,
     _batch: Arc<Batch>,
 }
@@ -34,9 +34,9 @@ impl Lent {
         let mut records = spare.take();
         records.extend(batch.messages.iter().map(record));
         Self {
-            wire: abi::ConsumedBatch {
-                size: size_of::<abi::ConsumedBatch>() as u32,
-                stride: size_of::<abi::ConsumedMessage>() as u32,
+            wire: abi::sink::ConsumedBatch {
+                size: size_of::<abi::sink::ConsumedBatch>() as u32,
+                stride: size_of::<abi::sink::ConsumedMessage>() as u32,
                 messages: records.as_ptr(),
                 len: records.len(),
                 schema: batch.schema.as_code(),
@@ -51,7 +51,7 @@ impl Lent {
         }
     }
 
-    pub(super) fn wire(&self) -> *const abi::ConsumedBatch {
+    pub(super) fn wire(&self) -> *const abi::sink::ConsumedBatch {
         &raw const self.wire
     }
 }
@@ -62,8 +62,8 @@ impl Drop for Lent {
     }
 }
 
-fn record(message: &Message) -> abi::ConsumedMessage {
-    abi::ConsumedMessage {
+fn record(message: &Message) -> abi::sink::ConsumedMessage {
+    abi::sink::ConsumedMessage {
         id_low: message.id as u64,
         id_high: (message.id >> 64) as u64,
         offset: message.offset,

@@ -1,6 +1,6 @@
 //! Reads what a library says of itself and decides whether the daemon can work with it: the handshake.
 
-use iggy_connector_abi::{ABI_VERSION, descriptor as abi};
+use iggy_connector_abi::{self as abi, ABI_VERSION};
 
 use super::text;
 use crate::config::spec::Direction;
@@ -74,7 +74,9 @@ struct Head {
 ///
 /// - `descriptor` is null, misaligned, or points at as many readable bytes as its `size` says, at least those of [`Head`].
 /// - Slices in it are null, too long to be one, or point at bytes that live and do not change during the call.
-pub(super) unsafe fn read(descriptor: *const abi::Descriptor) -> Result<Descriptor, Refusal> {
+pub(super) unsafe fn read(
+    descriptor: *const abi::descriptor::Descriptor,
+) -> Result<Descriptor, Refusal> {
     if descriptor.is_null() || !descriptor.is_aligned() {
         return Err(Refusal::Absent);
     }
@@ -110,7 +112,7 @@ pub(super) unsafe fn read(descriptor: *const abi::Descriptor) -> Result<Descript
 }
 
 fn check_head(head: Head) -> Result<(), Refusal> {
-    if head.magic != abi::MAGIC {
+    if head.magic != abi::descriptor::MAGIC {
         return Err(Refusal::Magic);
     }
     if head.abi_version != ABI_VERSION {
@@ -118,7 +120,7 @@ fn check_head(head: Head) -> Result<(), Refusal> {
             found: head.abi_version,
         });
     }
-    let expected = size_of::<abi::Descriptor>();
+    let expected = size_of::<abi::descriptor::Descriptor>();
     if (head.size as usize) < expected {
         return Err(Refusal::Short {
             found: head.size,
@@ -128,14 +130,14 @@ fn check_head(head: Head) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_fields(descriptor: &abi::Descriptor) -> Result<Direction, Refusal> {
+fn check_fields(descriptor: &abi::descriptor::Descriptor) -> Result<Direction, Refusal> {
     // A number that this version does not know is treated as the one that is refused: nothing else is known to unwind.
-    if descriptor.panic != abi::PANIC_UNWIND {
+    if descriptor.panic != abi::descriptor::PANIC_UNWIND {
         return Err(Refusal::PanicAbort);
     }
     match descriptor.direction {
-        abi::SINK => Ok(Direction::Sink),
-        abi::SOURCE => Ok(Direction::Source),
+        abi::descriptor::SINK => Ok(Direction::Sink),
+        abi::descriptor::SOURCE => Ok(Direction::Source),
         found => Err(Refusal::Direction { found }),
     }
 }
@@ -162,13 +164,13 @@ mod tests {
 
     const TEXT: &[u8] = b"name \xff";
 
-    fn good() -> abi::Descriptor {
-        abi::Descriptor {
-            magic: abi::MAGIC,
+    fn good() -> abi::descriptor::Descriptor {
+        abi::descriptor::Descriptor {
+            magic: abi::descriptor::MAGIC,
             abi_version: ABI_VERSION,
-            size: size_of::<abi::Descriptor>() as u32,
-            direction: abi::SOURCE,
-            panic: abi::PANIC_UNWIND,
+            size: size_of::<abi::descriptor::Descriptor>() as u32,
+            direction: abi::descriptor::SOURCE,
+            panic: abi::descriptor::PANIC_UNWIND,
             name: Slice::of(TEXT),
             version: Slice::of(b"1.2.3"),
             sdk_version: Slice::EMPTY,
@@ -177,7 +179,7 @@ mod tests {
         }
     }
 
-    fn read_of(descriptor: &abi::Descriptor) -> Result<Descriptor, Refusal> {
+    fn read_of(descriptor: &abi::descriptor::Descriptor) -> Result<Descriptor, Refusal> {
         // SAFETY: every descriptor of these tests is whole and points at constants, or at nothing that is read.
         unsafe { read(descriptor) }
     }
@@ -199,38 +201,44 @@ mod tests {
             len: usize::MAX,
         };
         for (descriptor, expected) in [
-            (abi::Descriptor { magic: 1, ..good() }, Refusal::Magic),
             (
-                abi::Descriptor {
+                abi::descriptor::Descriptor { magic: 1, ..good() },
+                Refusal::Magic,
+            ),
+            (
+                abi::descriptor::Descriptor {
                     abi_version: 7,
                     ..good()
                 },
                 Refusal::AbiVersion { found: 7 },
             ),
             (
-                abi::Descriptor { size: 16, ..good() },
+                abi::descriptor::Descriptor { size: 16, ..good() },
                 Refusal::Short {
                     found: 16,
-                    expected: size_of::<abi::Descriptor>(),
+                    expected: size_of::<abi::descriptor::Descriptor>(),
                 },
             ),
             (
-                abi::Descriptor {
+                abi::descriptor::Descriptor {
                     direction: 2,
                     ..good()
                 },
                 Refusal::Direction { found: 2 },
             ),
             (
-                abi::Descriptor {
-                    panic: abi::PANIC_ABORT,
+                abi::descriptor::Descriptor {
+                    panic: abi::descriptor::PANIC_ABORT,
                     ..good()
                 },
                 Refusal::PanicAbort,
             ),
-            (abi::Descriptor { panic: 9, ..good() }, Refusal::PanicAbort),
             (
-                abi::Descriptor {
+                abi::descriptor::Descriptor { panic: 9, ..good() },
+                Refusal::PanicAbort,
+            ),
+            (
+                abi::descriptor::Descriptor {
                     target: Slice::of(b"mips-unknown-none"),
                     ..good()
                 },
@@ -239,7 +247,7 @@ mod tests {
                 },
             ),
             (
-                abi::Descriptor {
+                abi::descriptor::Descriptor {
                     name: absurd,
                     ..good()
                 },
@@ -284,7 +292,7 @@ mod tests {
     #[test]
     fn a_schema_that_is_too_long_counts_as_none() {
         let long = vec![b' '; LONGEST_SCHEMA + 1];
-        let descriptor = abi::Descriptor {
+        let descriptor = abi::descriptor::Descriptor {
             config_schema: Slice::of(&long),
             ..good()
         };
@@ -317,18 +325,18 @@ mod tests {
         /// Whatever a library writes where no address is asked for, and whatever shape of address it gives: a descriptor or a refusal.
         #[test]
         fn any_descriptor_is_read_or_refused(
-            magic in prop_oneof![3 => Just(abi::MAGIC), 1 => any::<u64>()],
-            (abi_version, size) in (mostly(ABI_VERSION), mostly(size_of::<abi::Descriptor>() as u32)),
-            (direction, panic) in (mostly(abi::SINK), mostly(abi::PANIC_UNWIND)),
+            magic in prop_oneof![3 => Just(abi::descriptor::MAGIC), 1 => any::<u64>()],
+            (abi_version, size) in (mostly(ABI_VERSION), mostly(size_of::<abi::descriptor::Descriptor>() as u32)),
+            (direction, panic) in (mostly(abi::descriptor::SINK), mostly(abi::descriptor::PANIC_UNWIND)),
             (name, version, sdk_version) in (slice(), slice(), slice()),
             target in prop_oneof![3 => Just(Slice::EMPTY), 1 => slice()],
             config_schema in slice(),
         ) {
-            let descriptor = abi::Descriptor {
+            let descriptor = abi::descriptor::Descriptor {
                 magic, abi_version, size, direction, panic, name, version, sdk_version, target, config_schema,
             };
             if let Ok(read) = read_of(&descriptor) {
-                prop_assert_eq!((magic, abi_version), (abi::MAGIC, ABI_VERSION));
+                prop_assert_eq!((magic, abi_version), (abi::descriptor::MAGIC, ABI_VERSION));
                 prop_assert!(read.name.len() <= LONGEST_NAME + 3);
             }
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use iggy_connector_abi::{Completion, instance as abi};
+use iggy_connector_abi::{self as abi, Completion};
 use tokio::{
     sync::{oneshot, watch},
     time::timeout,
@@ -39,8 +39,8 @@ pub(super) struct Instance {
     calls: Calls,
     next_call: AtomicU64,
     phase: AtomicU8,
-    cancel: abi::Cancel,
-    close: abi::Plain,
+    cancel: abi::instance::Cancel,
+    close: abi::instance::Plain,
     origin: log::Origin,
 }
 
@@ -51,8 +51,8 @@ impl Instance {
     pub(super) fn new(
         library: &Library,
         key: &str,
-        cancel: abi::Cancel,
-        close: abi::Plain,
+        cancel: abi::instance::Cancel,
+        close: abi::instance::Plain,
     ) -> Result<Arc<Self>, Failure> {
         library.check_usable()?;
         let number = NEXT
@@ -108,7 +108,7 @@ impl Instance {
     pub(super) fn plain(
         self: &Arc<Self>,
         name: &'static str,
-        function: abi::Plain,
+        function: abi::instance::Plain,
     ) -> Result<Ticket<()>, Failure> {
         self.call(name, 0, None, |instance, call, completion| {
             // SAFETY: the instance is open, or is being closed after all its calls have ended (`Instance::close`).
@@ -205,9 +205,9 @@ impl Handle {
     pub(super) async fn open(
         library: &Library,
         open: &Open<'_>,
-        function: abi::OpenFn,
-        cancel: abi::Cancel,
-        close: abi::Plain,
+        function: abi::instance::OpenFn,
+        cancel: abi::instance::Cancel,
+        close: abi::instance::Plain,
     ) -> Result<(Self, Traits), Failure> {
         let instance = Instance::new(library, open.key, cancel, close)?;
         let opening = start_open(&instance, library, open, function)?;
@@ -250,7 +250,7 @@ fn start_open(
     instance: &Arc<Instance>,
     library: &Library,
     open: &Open<'_>,
-    function: abi::OpenFn,
+    function: abi::instance::OpenFn,
 ) -> Result<Ticket<Traits>, Failure> {
     let lent = Arc::new(open::Lent::new(open, instance.number, library));
     let wire = lent.wire();

@@ -1,8 +1,7 @@
 //! What opening an instance takes and tells: [`Open`], [`Traits`].
 
 use bytes::Bytes;
-use iggy_connector_abi::{Slice, instance as abi};
-use serde_json::Value as Json;
+use iggy_connector_abi::{self as abi, Slice};
 
 use super::{library::Library, log, pending::Value};
 use crate::config::spec::Deadlines;
@@ -15,7 +14,7 @@ const MOST_IN_FLIGHT: u32 = 1024;
 pub struct Open<'a> {
     pub key: &'a str,
     /// `plugin_config`; null counts as an empty object. May hold secrets.
-    pub config: &'a Json,
+    pub config: &'a serde_json::Value,
     /// The state that was saved last (sources).
     pub state: Option<Bytes>,
     pub deadlines: Deadlines,
@@ -33,15 +32,15 @@ pub struct Traits {
 }
 
 impl Value for Traits {
-    type Wire = abi::Traits;
+    type Wire = abi::instance::Traits;
 
-    unsafe fn read(wire: *const abi::Traits) -> Result<Self, String> {
+    unsafe fn read(wire: *const abi::instance::Traits) -> Result<Self, String> {
         if wire.is_null() || !wire.is_aligned() {
             return Err("the traits are null or not aligned".to_owned());
         }
         // SAFETY: not null, aligned, lent for the completion; `size` comes first in every version.
         let size = unsafe { wire.cast::<u32>().read() };
-        if (size as usize) < size_of::<abi::Traits>() {
+        if (size as usize) < size_of::<abi::instance::Traits>() {
             return Err(format!("the traits have only {size} bytes"));
         }
         // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
@@ -56,7 +55,7 @@ impl Value for Traits {
 
 /// What an open lends to the plugin, and what it points at.
 pub(super) struct Lent {
-    wire: abi::Open,
+    wire: abi::instance::Open,
     _key: String,
     _config: String,
     _state: Option<Bytes>,
@@ -66,13 +65,13 @@ impl Lent {
     pub(super) fn new(open: &Open<'_>, instance: u32, library: &Library) -> Self {
         let key = open.key.to_owned();
         let config = match open.config {
-            Json::Null => "{}".to_owned(),
+            serde_json::Value::Null => "{}".to_owned(),
             config => config.to_string(),
         };
         let state = open.state.clone();
         Self {
-            wire: abi::Open {
-                size: size_of::<abi::Open>() as u32,
+            wire: abi::instance::Open {
+                size: size_of::<abi::instance::Open>() as u32,
                 instance,
                 worker_threads: library.worker_threads(),
                 state_present: u32::from(state.is_some()),
@@ -87,7 +86,7 @@ impl Lent {
         }
     }
 
-    pub(super) fn wire(&self) -> *const abi::Open {
+    pub(super) fn wire(&self) -> *const abi::instance::Open {
         &raw const self.wire
     }
 }

@@ -3,7 +3,7 @@
 use std::{ffi::c_void, sync::Arc};
 
 use bytes::Bytes;
-use iggy_connector_abi::{Slice, source as abi};
+use iggy_connector_abi::{self as abi, Slice};
 use iggy_connector_message::Schema;
 
 use super::pending::Value;
@@ -18,15 +18,15 @@ pub(super) struct ProducedBatch {
 }
 
 impl Value for ProducedBatch {
-    type Wire = abi::ProducedBatch;
+    type Wire = abi::source::ProducedBatch;
 
-    unsafe fn read(wire: *const abi::ProducedBatch) -> Result<Self, String> {
+    unsafe fn read(wire: *const abi::source::ProducedBatch) -> Result<Self, String> {
         if wire.is_null() || !wire.is_aligned() {
             return Err("the batch is null or not aligned".to_owned());
         }
         // SAFETY: not null, aligned, lent for the completion; `size` comes first in every version.
         let size = unsafe { wire.cast::<u32>().read() };
-        if (size as usize) < size_of::<abi::ProducedBatch>() {
+        if (size as usize) < size_of::<abi::source::ProducedBatch>() {
             return Err(format!("the batch has only {size} bytes"));
         }
         // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
@@ -47,7 +47,10 @@ impl Value for ProducedBatch {
 /// # Safety
 ///
 /// `batch` came with the completion of a poll, and `owner` is what gives it back.
-unsafe fn read(batch: &abi::ProducedBatch, owner: &Arc<Owner>) -> Result<ProducedBatch, String> {
+unsafe fn read(
+    batch: &abi::source::ProducedBatch,
+    owner: &Arc<Owner>,
+) -> Result<ProducedBatch, String> {
     let number = batch.schema;
     let schema =
         Schema::from_code(number).ok_or_else(|| format!("the schema {number} is unknown"))?;
@@ -81,7 +84,7 @@ unsafe fn read(batch: &abi::ProducedBatch, owner: &Arc<Owner>) -> Result<Produce
         schema,
         messages,
         state,
-        ended: batch.flags & abi::ENDED != 0,
+        ended: batch.flags & abi::source::ENDED != 0,
     })
 }
 
@@ -90,23 +93,27 @@ unsafe fn read(batch: &abi::ProducedBatch, owner: &Arc<Owner>) -> Result<Produce
 /// # Safety
 ///
 /// The message's bytes live, unchanged, until `owner` is dropped.
-unsafe fn read_message(message: &abi::ProducedMessage, owner: &Arc<Owner>) -> Option<Produced> {
+unsafe fn read_message(
+    message: &abi::source::ProducedMessage,
+    owner: &Arc<Owner>,
+) -> Option<Produced> {
     let has = |flag| message.present & flag != 0;
     let part = |slice| {
         // SAFETY: the caller's promise.
         unsafe { Part::of(slice, owner) }
     };
     Some(Produced {
-        id: has(abi::HAS_ID)
+        id: has(abi::source::HAS_ID)
             .then(|| u128::from(message.id_high) << 64 | u128::from(message.id_low)),
-        origin_timestamp: has(abi::HAS_ORIGIN_TIMESTAMP).then_some(message.origin_timestamp),
+        origin_timestamp: has(abi::source::HAS_ORIGIN_TIMESTAMP)
+            .then_some(message.origin_timestamp),
         headers: part(message.headers)?,
         payload: part(message.payload)?,
-        key: match has(abi::HAS_KEY) {
+        key: match has(abi::source::HAS_KEY) {
             true => Some(part(message.key)?),
             false => None,
         },
-        route: match has(abi::HAS_ROUTE) {
+        route: match has(abi::source::HAS_ROUTE) {
             true => Some(part(message.route)?),
             false => None,
         },

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iggy_connector_abi::source as abi;
+use iggy_connector_abi as abi;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -164,7 +164,7 @@ impl SourcePlugin for Source {
 
 /// What a settle lends.
 struct Lent {
-    wire: abi::Settlement,
+    wire: abi::source::Settlement,
     _undelivered: Vec<u32>,
 }
 
@@ -175,8 +175,8 @@ impl Lent {
             Settlement::Nack => (0, Vec::new()),
         };
         Self {
-            wire: abi::Settlement {
-                size: size_of::<abi::Settlement>() as u32,
+            wire: abi::source::Settlement {
+                size: size_of::<abi::source::Settlement>() as u32,
                 ack,
                 poll,
                 undelivered: undelivered.as_ptr(),
@@ -186,7 +186,7 @@ impl Lent {
         }
     }
 
-    fn wire(&self) -> *const abi::Settlement {
+    fn wire(&self) -> *const abi::source::Settlement {
         &raw const self.wire
     }
 }

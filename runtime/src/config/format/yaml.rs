@@ -3,12 +3,11 @@
 //! `serde_norway` is the fork of `serde_yaml` that also keeps the parser underneath it alive.
 
 use serde_json::{Map, Number, Value};
-use serde_norway::Value as Yaml;
 
 use super::{Malformed, Tree, tree};
 
 pub(super) fn parse(text: &str) -> Result<Tree, Malformed> {
-    let mut root: Yaml = serde_norway::from_str(text).map_err(malformed)?;
+    let mut root: serde_norway::Value = serde_norway::from_str(text).map_err(malformed)?;
     root.apply_merge().map_err(malformed)?;
     tree(convert(root).map_err(|reason| Malformed::new(None, reason))?)
 }
@@ -21,26 +20,26 @@ fn malformed(error: serde_norway::Error) -> Malformed {
     )
 }
 
-fn convert(value: Yaml) -> Result<Value, String> {
+fn convert(value: serde_norway::Value) -> Result<Value, String> {
     Ok(match value {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(value) => Value::Bool(value),
-        Yaml::Number(number) => Value::Number(convert_number(&number)?),
-        Yaml::String(text) => Value::String(text),
-        Yaml::Sequence(values) => {
+        serde_norway::Value::Null => Value::Null,
+        serde_norway::Value::Bool(value) => Value::Bool(value),
+        serde_norway::Value::Number(number) => Value::Number(convert_number(&number)?),
+        serde_norway::Value::String(text) => Value::String(text),
+        serde_norway::Value::Sequence(values) => {
             Value::Array(values.into_iter().map(convert).collect::<Result<_, _>>()?)
         }
-        Yaml::Mapping(entries) => {
+        serde_norway::Value::Mapping(entries) => {
             let mut table = Map::new();
             for (key, value) in entries {
-                let Yaml::String(key) = key else {
+                let serde_norway::Value::String(key) = key else {
                     return Err("a key is not text; put it in quotes".into());
                 };
                 table.insert(key, convert(value)?);
             }
             Value::Object(table)
         }
-        Yaml::Tagged(tagged) => {
+        serde_norway::Value::Tagged(tagged) => {
             return Err(format!(
                 "the tag `{}` is not known; leave it out",
                 tagged.tag

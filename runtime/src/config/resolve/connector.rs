@@ -13,8 +13,8 @@ use super::{
 };
 use crate::config::{
     connector::{
-        ConnectorConfig, DocumentFormat, InputConfig, OutputConfig, Policy,
-        Restart as RestartConfig, RestartPolicy, Retry,
+        self, ConnectorConfig, DocumentFormat, InputConfig, OutputConfig, Policy, RestartPolicy,
+        Retry,
     },
     problem::{Code, Report},
     spec::{Backoff, Connector, Deadlines, Direction, OnInvalid, PluginConfig, Restart},
@@ -231,7 +231,7 @@ fn retry(retry: &Retry, report: &mut Report<'_>) -> Backoff {
     backoff
 }
 
-fn restart(restart: &RestartConfig, report: &mut Report<'_>) -> Restart {
+fn restart(restart: &connector::Restart, report: &mut Report<'_>) -> Restart {
     let backoff = Backoff {
         initial: restart.initial_backoff.0,
         max: restart.max_backoff.0,

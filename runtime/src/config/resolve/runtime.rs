@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::{checks, unsupported};
 use crate::config::{
     problem::Report,
-    runtime::{self as written, ConfigType, RuntimeConfig},
+    runtime::{self, ConfigType, RuntimeConfig},
     spec,
     values::{HumanDuration, Secret},
 };
@@ -47,7 +47,7 @@ pub(in crate::config) fn runtime(config: RuntimeConfig, report: &mut Report<'_>)
     }
 }
 
-fn iggy(iggy: written::Iggy, report: &mut Report<'_>) -> spec::Iggy {
+fn iggy(iggy: runtime::Iggy, report: &mut Report<'_>) -> spec::Iggy {
     let is_connection_string = iggy.address.contains("://");
     if is_connection_string {
         scheme(&iggy.address, report);
@@ -112,7 +112,7 @@ fn token(token: Secret, report: &mut Report<'_>) -> Option<SecretString> {
     }
 }
 
-fn embedded(embedded: written::Embedded, report: &mut Report<'_>) -> Option<spec::Embedded> {
+fn embedded(embedded: runtime::Embedded, report: &mut Report<'_>) -> Option<spec::Embedded> {
     if !embedded.address.is_empty() {
         checks::host_port("iggy.embedded.address", &embedded.address, report);
     }
@@ -169,7 +169,7 @@ fn sync(written: &str, report: &mut Report<'_>) -> spec::Sync {
     }
 }
 
-fn state(state: written::State, report: &mut Report<'_>) -> spec::State {
+fn state(state: runtime::State, report: &mut Report<'_>) -> spec::State {
     if state.path.is_empty() {
         report.missing("state.path", "name a folder");
     }
@@ -178,7 +178,7 @@ fn state(state: written::State, report: &mut Report<'_>) -> spec::State {
     }
 }
 
-fn connectors(connectors: written::Connectors, report: &mut Report<'_>) -> spec::Connectors {
+fn connectors(connectors: runtime::Connectors, report: &mut Report<'_>) -> spec::Connectors {
     let retry = &connectors.retry;
     let backoff = spec::Backoff {
         initial: retry.initial_backoff.0,
@@ -217,7 +217,7 @@ fn connectors(connectors: written::Connectors, report: &mut Report<'_>) -> spec:
     }))
 }
 
-fn http(http: written::Http, report: &mut Report<'_>) -> spec::Http {
+fn http(http: runtime::Http, report: &mut Report<'_>) -> spec::Http {
     checks::host_port("http.address", &http.address, report);
     spec::Http {
         enabled: http.enabled,
@@ -226,21 +226,21 @@ fn http(http: written::Http, report: &mut Report<'_>) -> spec::Http {
     }
 }
 
-fn logging(logging: written::Logging, report: &mut Report<'_>) -> spec::Logging {
+fn logging(logging: runtime::Logging, report: &mut Report<'_>) -> spec::Logging {
     if tracing_subscriber::EnvFilter::try_new(&logging.level).is_err() {
         let remedy = "write a level (error, warn, info, debug, trace), or `target=level` with commas in between";
         report.invalid("logging.level", "it is no level", remedy);
     }
     spec::Logging {
         format: match logging.format {
-            written::LogFormat::Text => spec::LogFormat::Text,
-            written::LogFormat::Json => spec::LogFormat::Json,
+            runtime::LogFormat::Text => spec::LogFormat::Text,
+            runtime::LogFormat::Json => spec::LogFormat::Json,
         },
         level: logging.level,
     }
 }
 
-fn telemetry(telemetry: written::Telemetry) -> spec::Telemetry {
+fn telemetry(telemetry: runtime::Telemetry) -> spec::Telemetry {
     spec::Telemetry {
         enabled: telemetry.enabled,
     }

@@ -1,6 +1,6 @@
 //! One line of a plugin's log on its way into `tracing`: [`Line`].
 
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
 use tracing::{
     Event, Level,
     field::{Value, display},
@@ -79,11 +79,11 @@ impl Line {
     }
 
     /// The fields by name, or `None` when they cannot become fields of their own.
-    fn parsed(&self) -> Option<Map<String, Json>> {
+    fn parsed(&self) -> Option<Map<String, serde_json::Value>> {
         if self.fields.is_empty() {
             return Some(Map::new());
         }
-        let fields: Map<String, Json> = serde_json::from_str(&self.fields).ok()?;
+        let fields: Map<String, serde_json::Value> = serde_json::from_str(&self.fields).ok()?;
         let fit =
             fields.len() <= MOST_FIELDS && fields.keys().all(|name| name.len() <= LONGEST_NAME);
         fit.then_some(fields)
@@ -102,21 +102,23 @@ enum Field<'a> {
     Natural(u64),
     Integer(i64),
     Real(f64),
-    Other(tracing::field::DisplayValue<&'a Json>),
+    Other(tracing::field::DisplayValue<&'a serde_json::Value>),
 }
 
 impl<'a> Field<'a> {
-    fn of(value: &'a Json) -> Self {
+    fn of(value: &'a serde_json::Value) -> Self {
         match value {
-            Json::String(text) => Self::Text(text),
-            Json::Bool(flag) => Self::Flag(*flag),
-            Json::Number(number) => number
+            serde_json::Value::String(text) => Self::Text(text),
+            serde_json::Value::Bool(flag) => Self::Flag(*flag),
+            serde_json::Value::Number(number) => number
                 .as_u64()
                 .map(Self::Natural)
                 .or_else(|| number.as_i64().map(Self::Integer))
                 .or_else(|| number.as_f64().map(Self::Real))
                 .unwrap_or_else(|| Self::Other(display(value))),
-            Json::Null | Json::Array(_) | Json::Object(_) => Self::Other(display(value)),
+            serde_json::Value::Null
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => Self::Other(display(value)),
         }
     }
 

@@ -20,7 +20,7 @@ use iggy_connector_sdk::{
         descriptor::{Descriptor, MAGIC, PANIC_UNWIND, SINK},
         instance::{Open, Traits},
         schema,
-        sink::{ConsumedBatch, ConsumedMessage as Record},
+        sink::{self, ConsumedBatch},
     },
     headers, sink_connector,
 };
@@ -197,8 +197,8 @@ fn close(instance: u32) -> Ended<Nothing> {
     plain(instance, iggy_sink_close_v1)
 }
 
-fn record(payload: &[u8]) -> Record {
-    Record {
+fn record(payload: &[u8]) -> sink::ConsumedMessage {
+    sink::ConsumedMessage {
         id_low: 1,
         id_high: 2,
         offset: 3,
@@ -210,10 +210,10 @@ fn record(payload: &[u8]) -> Record {
     }
 }
 
-fn batch(records: &[Record]) -> ConsumedBatch {
+fn batch(records: &[sink::ConsumedMessage]) -> ConsumedBatch {
     ConsumedBatch {
         size: size_of::<ConsumedBatch>() as u32,
-        stride: size_of::<Record>() as u32,
+        stride: size_of::<sink::ConsumedMessage>() as u32,
         messages: records.as_ptr(),
         len: records.len(),
         schema: schema::JSON,
@@ -297,7 +297,7 @@ fn a_batch_arrives_as_it_was_lent() {
     let instance = opened("");
     let headers = [("k".try_into().unwrap(), "v".try_into().unwrap())].into();
     let wire = headers::encode(&headers);
-    let records = [Record {
+    let records = [sink::ConsumedMessage {
         headers: Slice::of(&wire),
         ..record(br#"{"a":[1]}"#)
     }];
@@ -499,7 +499,7 @@ fn a_host_that_breaks_the_contract_is_told_so() {
         ptr: std::ptr::null(),
         len: 1,
     };
-    let bad_records = [Record {
+    let bad_records = [sink::ConsumedMessage {
         payload: null,
         ..records[0]
     }];
