@@ -1,0 +1,179 @@
+//! Fixture plugins for tests of the fence: found by the product's own lookup, compiled from C, loaded into registries that share nothing.
+//!
+//! The Rust ones are dev-dependencies, so cargo has built their shared libraries into the folder of the running test. Each [`Plugins`]
+//! loads copies of its own: what one test does to a library no other one sees.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use iggy_connector_message::{Schema, TopicMetadata};
+use iggy_connectors::{
+    config::spec::{Deadlines, Direction},
+    pipeline::{Batch, Failure, Message},
+    plugin::{self, Library, LoadError, Registry},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Long enough for everything that is expected to happen, on a machine that does much else.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A registry of its own, with a folder for whatever a test wants to keep.
+pub struct Plugins {
+    pub folder: TempDir,
+    pub registry: Registry,
+}
+
+impl Plugins {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let registry = Registry::new(folder.path(), 1).expect("a registry");
+        Self { folder, registry }
+    }
+
+    /// A path inside the test's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub async fn sink_library(&self, name: &str) -> Library {
+        self.load(&located(name), Direction::Sink)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub async fn source_library(&self, name: &str) -> Library {
+        self.load(&located(name), Direction::Source)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub async fn load(&self, path: &Path, direction: Direction) -> Result<Library, LoadError> {
+        self.registry.load(path, direction).await
+    }
+
+    /// Compiles a C fixture with these macros defined.
+    pub fn compile(&self, source: &str, defines: &[&str]) -> PathBuf {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        let name = format!("lib{}.so", uuid::Uuid::new_v4());
+        let output = self.path(&name);
+        let compiled = Command::new(&compiler)
+            .args([
+                "-std=c11",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-pedantic",
+                "-shared",
+                "-fPIC",
+                "-pthread",
+            ])
+            .args(defines.iter().map(|define| format!("-D{define}")))
+            .arg("-I")
+            .arg(root.join("../core/abi/include"))
+            .arg("-o")
+            .arg(&output)
+            .arg(root.join("tests/plugins").join(source))
+            .output()
+            .unwrap_or_else(|error| panic!("this test needs a C compiler, `{compiler}`: {error}"));
+        assert!(
+            compiled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&compiled.stderr)
+        );
+        output
+    }
+}
+
+/// The file of a fixture plugin.
+pub fn located(name: &str) -> PathBuf {
+    plugin::locate(name, Path::new(""), &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Deadlines that nothing in a test reaches unless it hangs.
+pub fn patient() -> Deadlines {
+    Deadlines {
+        open: PATIENCE,
+        consume: PATIENCE,
+        poll: None,
+        close: PATIENCE,
+    }
+}
+
+/// Deadlines that a call which hangs reaches at once.
+pub fn hasty() -> Deadlines {
+    let soon = Duration::from_millis(100);
+    Deadlines {
+        open: soon,
+        consume: soon,
+        poll: Some(soon),
+        close: soon,
+    }
+}
+
+pub async fn open_sink(
+    library: &Library,
+    config: &Value,
+    deadlines: Deadlines,
+) -> Result<plugin::Sink, Failure> {
+    plugin::Sink::open(library, open(config, deadlines)).await
+}
+
+pub async fn open_source(
+    library: &Library,
+    config: &Value,
+    deadlines: Deadlines,
+) -> Result<plugin::Source, Failure> {
+    plugin::Source::open(library, open(config, deadlines)).await
+}
+
+fn open(config: &Value, deadlines: Deadlines) -> plugin::Open<'_> {
+    plugin::Open {
+        key: "tested",
+        config,
+        state: None,
+        deadlines,
+    }
+}
+
+/// A batch of text messages.
+pub fn batch<'a>(payloads: impl IntoIterator<Item = &'a str>) -> Arc<Batch> {
+    let messages = (0..).zip(payloads).map(|(offset, payload)| Message {
+        id: u128::from(offset) << 64 | 1,
+        offset,
+        checksum: 0,
+        timestamp: 1,
+        origin_timestamp: 2,
+        headers: Bytes::new(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    });
+    Arc::new(Batch {
+        topic: Arc::new(TopicMetadata {
+            stream: "stream".to_owned(),
+            topic: "topic".to_owned(),
+        }),
+        partition_id: 3,
+        current_offset: 9,
+        schema: Schema::Text,
+        messages: messages.collect(),
+    })
+}
+
+/// Waits until a file is there, and returns its text.
+pub async fn text_of(path: &Path) -> String {
+    let wait = async {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        std::fs::read_to_string(path).expect("a readable file")
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("`{}` never appeared", path.display()))
+}

@@ -1,0 +1,53 @@
+//! One deed of a scripted plugin: [`perform`].
+
+use std::{future::pending, panic, thread, time::Duration};
+
+use iggy_connector_sdk::Error;
+use tracing::info;
+
+/// Does what `deed` says; nothing when it is empty.
+///
+/// # Errors
+///
+/// When it says so.
+pub async fn perform(deed: &str) -> Result<(), Error> {
+    match deed {
+        "transient" => Err(Error::transient("busy").with_retry_after(Duration::from_millis(1500))),
+        "invalid" => Err(Error::invalid("bad data")),
+        "fatal" => Err(Error::fatal("no table")),
+        "records" => Err(Error::failed([(0, Error::invalid("bad first"))])),
+        "suffix" => Err(Error::failed_from(0, Error::transient("busy from here"))),
+        "outside" => Err(Error::failed([(1000, Error::invalid("nobody"))])),
+        "panic" => panic!("boom"),
+        "panic_twice" => panic::panic_any(PanicsOnDrop),
+        "wait" => pending().await,
+        "panic_when_dropped" => {
+            let _guard = PanicsOnDrop;
+            pending().await
+        }
+        "block" => loop {
+            // The worker thread is lost: no cancel can reach it.
+            thread::sleep(Duration::from_secs(3600));
+        },
+        "slow" => {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok(())
+        }
+        "log" => {
+            info!(rows = 3, table = "events", "written");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        // A second panic while one unwinds ends the process, which is not what is tested.
+        if !thread::panicking() {
+            panic!("boom in a drop");
+        }
+    }
+}
