@@ -12,11 +12,12 @@ macro_rules! sink_connector {
             #[unsafe(no_mangle)]
             unsafe extern "C" fn iggy_sink_open_v1(
                 open: *const $crate::export::abi::instance::Open,
+                call: u64,
                 completion: $crate::export::abi::Completion<$crate::export::abi::instance::Traits>,
             ) {
                 let plugin = ::core::env!("CARGO_PKG_NAME");
                 // SAFETY: the host's promise (`OpenFn`), passed on.
-                unsafe { $crate::export::sink::open(open, completion, plugin, <$sink>::new) }
+                unsafe { $crate::export::sink::open(open, call, completion, plugin, <$sink>::new) }
             }
             const _: $crate::export::abi::instance::OpenFn = iggy_sink_open_v1;
 
@@ -32,8 +33,19 @@ macro_rules! sink_connector {
             }
             const _: $crate::export::abi::sink::Consume = iggy_sink_consume_v1;
 
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn iggy_sink_flush_v1(
+                instance: u32,
+                call: u64,
+                request: *const $crate::export::abi::sink::FlushRequest,
+                completion: $crate::export::abi::Completion<$crate::export::abi::Nothing>,
+            ) {
+                // SAFETY: the host's promise (`Flush`), passed on.
+                unsafe { $crate::export::sink::flush(instance, call, request, completion) }
+            }
+            const _: $crate::export::abi::sink::Flush = iggy_sink_flush_v1;
+
             $crate::__entry_points! { sink cancel iggy_sink_cancel_v1
-                iggy_sink_flush_v1 flush
                 iggy_sink_health_v1 health
                 iggy_sink_close_v1 close
             }
@@ -54,11 +66,14 @@ macro_rules! source_connector {
             #[unsafe(no_mangle)]
             unsafe extern "C" fn iggy_source_open_v1(
                 open: *const $crate::export::abi::instance::Open,
+                call: u64,
                 completion: $crate::export::abi::Completion<$crate::export::abi::instance::Traits>,
             ) {
                 let plugin = ::core::env!("CARGO_PKG_NAME");
                 // SAFETY: the host's promise (`OpenFn`), passed on.
-                unsafe { $crate::export::source::open(open, completion, plugin, <$source>::new) }
+                unsafe {
+                    $crate::export::source::open(open, call, completion, plugin, <$source>::new)
+                }
             }
             const _: $crate::export::abi::instance::OpenFn = iggy_source_open_v1;
 
@@ -66,12 +81,13 @@ macro_rules! source_connector {
             unsafe extern "C" fn iggy_source_poll_v1(
                 instance: u32,
                 call: u64,
+                request: *const $crate::export::abi::source::PollRequest,
                 completion: $crate::export::abi::Completion<
                     $crate::export::abi::source::ProducedBatch,
                 >,
             ) {
                 // SAFETY: the host's promise (`Poll`), passed on.
-                unsafe { $crate::export::source::poll(instance, call, completion) }
+                unsafe { $crate::export::source::poll(instance, call, request, completion) }
             }
             const _: $crate::export::abi::source::Poll = iggy_source_poll_v1;
 

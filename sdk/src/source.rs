@@ -8,7 +8,7 @@ mod unsettled;
 pub use batch::SourceBatch;
 pub use message::{Offset, SourceMessage};
 pub use number::Number;
-pub(crate) use unsettled::{Settled, Unsettled};
+pub(crate) use unsettled::{NotPolled, Settled, Unsettled};
 
 use async_trait::async_trait;
 
@@ -51,8 +51,9 @@ pub trait Source: Send + Sync {
         Ok(())
     }
 
-    /// Learns the offset tokens of the messages of an acknowledged batch that were delivered, in order. Not called for a
-    /// batch without any. An error is retried, with the same tokens.
+    /// Learns the offset tokens of an acknowledged batch's messages, in order: all of them are settled, whether delivered, filtered out
+    /// by a transform, dead-lettered, or skipped by the connector's policy. Not called for a batch without any. An error is
+    /// retried, with the same tokens.
     async fn commit(&self, _offsets: &[Offset]) -> Result<(), Error> {
         Ok(())
     }

@@ -100,9 +100,9 @@ pub trait OpenSource: Send + Sync {
     /// Asks for the next batch, and cancels the call at its first wait. The result when it ended before.
     async fn poll_cancelled(&self) -> Option<Result<Polled, Outcome>>;
 
-    /// Tells what became of a batch, by the number of its poll. `undelivered` are the positions, in rising order, of messages
-    /// that were filtered out or failed. After an error it may be called again for the same batch.
-    async fn settle(&self, poll: u64, result: SourceBatchResult, undelivered: &[u32]) -> Outcome;
+    /// Tells what became of a batch, by the number of its poll. It may be called again for the same batch: after an error, and once
+    /// more after it went well.
+    async fn settle(&self, poll: u64, result: SourceBatchResult) -> Outcome;
 
     /// Runs the health check.
     async fn health(&self) -> Outcome;

@@ -125,9 +125,7 @@ async fn the_sample_source_runs() {
             })
             .collect();
         assert_eq!(ids, [poll * 3 + 1, poll * 3 + 2, poll * 3 + 3]);
-        let ended = source
-            .settle(polled.poll, SourceBatchResult::Ack, &[])
-            .await;
+        let ended = source.settle(polled.poll, SourceBatchResult::Ack).await;
         assert!(ended.is_ok(), "{ended:?}");
     }
     assert_eq!(source.close().await.status, Status::OK);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU32;
 
-use crate::Slice;
+use crate::{Grows, Measured, Slice};
 
 /// Levels, in rising verbosity. 0 means off and appears only in [`Host::max_level`].
 pub mod level {
@@ -25,16 +25,18 @@ pub mod level {
 ///
 /// # Safety
 ///
-/// - The guest passes slices and records that live until the function returns.
+/// - The guest checks `size` before it touches another field, and copies the table ([`crate::read`]). It passes slices and records
+///   that live until the function returns, and holds no lock meanwhile.
 /// - The host's functions do not unwind and do not call back into the guest.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Host {
     /// `size_of::<Host>()` of the host.
     pub size: u32,
     /// Zero.
     pub reserved: u32,
-    /// The most verbose level that any target is logged at, to be read (relaxed) before a call is made.
+    /// The most verbose level that any target is logged at, to be read (relaxed) before a call is made;
+    /// null when there is none, and every level is to be offered.
     pub max_level: *const AtomicU32,
     /// Whether a line of this level and target would be logged: 1 or 0.
     pub enabled: unsafe extern "C" fn(level: u32, target: Slice) -> u32,
@@ -46,6 +48,12 @@ pub struct Host {
 unsafe impl Send for Host {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Host {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding. A function that is appended will be an `Option`.
+unsafe impl Grows for Host {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for Host {}
 
 /// One line of a plugin's log.
 #[repr(C)]
@@ -68,3 +76,10 @@ pub struct Record {
     /// Source file, in UTF-8; empty when unknown.
     pub file: Slice,
 }
+
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for Record {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for Record {}

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use crate::{Slice, Status};
+use crate::{Grows, Measured, Slice, Status};
 
 /// How a call ended.
 #[repr(C)]
@@ -14,10 +14,10 @@ pub struct Outcome {
     pub status: Status,
     /// Why, in UTF-8; empty when there is nothing to say.
     pub message: Slice,
-    /// Milliseconds to wait before trying again; 0 when the plugin does not know.
+    /// Milliseconds to wait before trying again, also before the transient records of a list are; 0 when the plugin does not know.
     pub retry_after_ms: u64,
-    /// With [`Status::OK`]: the records that failed, each with its own status, every other one being durable. With any
-    /// other status the list is empty.
+    /// Only of a consume that ended with [`Status::OK`]: the records that failed, each with its own status and at most once, in any
+    /// order; every other one is durable. Else the list is empty.
     pub failed: *const Failed,
     /// Number of failed records.
     pub failed_len: usize,
@@ -33,7 +33,8 @@ pub struct Outcome {
 pub struct Failed {
     /// Position in the batch. One outside the batch breaks the contract.
     pub index: u32,
-    /// [`Status::TRANSIENT`], [`Status::INVALID_DATA`] or [`Status::FATAL`]; others break the contract.
+    /// [`Status::TRANSIENT`], [`Status::INVALID_DATA`], or [`Status::FATAL`], which stops the connector after the others are settled;
+    /// others break the contract.
     pub status: Status,
     /// Why, in UTF-8.
     pub message: Slice,
@@ -43,6 +44,16 @@ pub struct Failed {
 unsafe impl Send for Outcome {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Outcome {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for Outcome {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for Outcome {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for Failed {
+    const V1_SIZE: usize = size_of::<Self>();
+}
 
 impl Outcome {
     /// An outcome that lists no failed record.
@@ -69,7 +80,8 @@ impl Outcome {
 /// - exactly once for each call that it was given, from any thread, possibly before the call has returned;
 /// - with an outcome that is not null and alive until `complete` returns;
 /// - with a value of this call's type when the status is [`Status::OK`], else with null. A call without a value
-///   ([`Nothing`]) passes null always;
+///   ([`Nothing`]) passes null in this version, and a host ignores what it does not know;
+/// - without holding a lock: the host may call `release` from inside;
 /// - last: after it the guest no longer touches what the call lent.
 ///
 /// The host's `complete` does not unwind, returns soon, and takes no lock that a call into the guest is made under.
@@ -96,7 +108,7 @@ unsafe impl<T> Send for Completion<T> {}
 // SAFETY: as for `Send`; it is an address and a function.
 unsafe impl<T> Sync for Completion<T> {}
 
-/// The value of a call that has none; never read, always null.
+/// The value of a call that has none: null, and never read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing {

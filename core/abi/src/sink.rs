@@ -1,12 +1,12 @@
 //! A sink's entry points and the batch that it consumes.
 
-use crate::{Completion, Nothing, Slice, Strided};
+use crate::{Completion, Grows, Measured, Nothing, Slice, Strided};
 
 /// The symbol of a sink's [`crate::instance::OpenFn`].
 pub const OPEN: &str = "iggy_sink_open_v1";
 /// The symbol of [`Consume`].
 pub const CONSUME: &str = "iggy_sink_consume_v1";
-/// The symbol of a sink's flush: makes everything handed over durable. A [`crate::instance::Plain`].
+/// The symbol of [`Flush`].
 pub const FLUSH: &str = "iggy_sink_flush_v1";
 /// The symbol of a sink's health check. A [`crate::instance::Plain`].
 pub const HEALTH: &str = "iggy_sink_health_v1";
@@ -15,7 +15,9 @@ pub const CANCEL: &str = "iggy_sink_cancel_v1";
 /// The symbol of a sink's close. A [`crate::instance::Plain`].
 pub const CLOSE: &str = "iggy_sink_close_v1";
 
-/// Hands over one batch of one partition.
+/// Hands over one batch of one partition. The next batch of that partition is handed over after this has returned.
+///
+/// Positions are in the order of offsets, which may have gaps. A batch may repeat messages of an earlier one.
 ///
 /// # Safety
 ///
@@ -27,7 +29,55 @@ pub type Consume = unsafe extern "C" fn(
     completion: Completion<Nothing>,
 );
 
-/// One batch: messages of one partition, in order.
+/// Makes everything handed over durable, or what was handed over of one partition.
+///
+/// Before it completes with [`crate::Status::OK`] the guest has completed every consume that was handed over before it (of that
+/// partition, if one is named). When it fails, those consumes stay pending, or complete with a status of their own. The host never
+/// waits for a pending consume without a flush or a cancel.
+///
+/// # Safety
+///
+/// Host: `request` and all it points at live, unchanged, until the completion. Guest: completes once ([`Completion`]).
+pub type Flush = unsafe extern "C" fn(
+    instance: u32,
+    call: u64,
+    request: *const FlushRequest,
+    completion: Completion<Nothing>,
+);
+
+/// [`FlushRequest::reason`].
+pub mod reason {
+    /// None in particular.
+    pub const NONE: u32 = 0;
+    /// A batch has waited long enough.
+    pub const TIMEOUT: u32 = 1;
+    /// The connector is being paused.
+    pub const PAUSE: u32 = 2;
+    /// The connector is being stopped: a close follows.
+    pub const STOP: u32 = 3;
+    /// The partition goes to another consumer.
+    pub const PARTITION_LOST: u32 = 4;
+}
+
+/// What is to be flushed, and why.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FlushRequest {
+    /// `size_of::<FlushRequest>()` of the host.
+    pub size: u32,
+    /// One of [`reason`].
+    pub reason: u32,
+    /// 1 when only what was handed over of one partition is meant, else 0.
+    pub partition_present: u32,
+    /// That partition.
+    pub partition_id: u32,
+    /// That partition's stream.
+    pub stream: Slice,
+    /// That partition's topic.
+    pub topic: Slice,
+}
+
+/// One batch: messages of one partition, in order, at most `u32::MAX`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumedBatch {
@@ -67,7 +117,8 @@ pub struct ConsumedMessage {
     pub timestamp: u64,
     /// When the producer made it, in µs since the epoch.
     pub origin_timestamp: u64,
-    /// User headers in Iggy's own wire encoding; empty when there are none.
+    /// User headers in Iggy's own wire encoding; empty when there are none. At most 100,000 bytes: each header is its key, then its
+    /// value, and each of these two a kind (u8, 1 to 15), a length (u32, little-endian) and as many bytes.
     pub headers: Slice,
     /// The payload.
     pub payload: Slice,
@@ -77,6 +128,26 @@ pub struct ConsumedMessage {
 unsafe impl Send for ConsumedBatch {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for ConsumedBatch {}
+// SAFETY: plain addresses, as above.
+unsafe impl Send for FlushRequest {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for FlushRequest {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for ConsumedBatch {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for ConsumedBatch {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for ConsumedMessage {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for FlushRequest {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for FlushRequest {}
 
 impl ConsumedBatch {
     /// The messages, or `None` when they cannot be an array ([`Strided::new`]).

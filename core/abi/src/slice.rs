@@ -2,11 +2,13 @@
 
 use std::marker::PhantomData;
 
-/// Borrowed bytes. An empty slice may be null.
+use crate::grows::{self, Grows};
+
+/// Borrowed bytes. The address of an empty slice means nothing: it may be null, or dangle.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Slice {
-    /// First byte; may be null when `len` is 0.
+    /// First byte; anything when `len` is 0.
     pub ptr: *const u8,
     /// Number of bytes.
     pub len: usize,
@@ -51,8 +53,8 @@ impl Slice {
     }
 }
 
-/// An array of records whose size the writer chose: `stride` bytes apart, of which the reader knows the first
-/// `size_of::<T>()`.
+/// An array of records whose size the writer chose: `stride` bytes apart. The reader gets copies, as with [`grows::read`]: what
+/// an older writer did not know is zero, what a newer one appended is left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Strided<'a, T> {
     first: *const T,
@@ -66,17 +68,17 @@ unsafe impl<T: Sync> Send for Strided<'_, T> {}
 // SAFETY: as for `Send`.
 unsafe impl<T: Sync> Sync for Strided<'_, T> {}
 
-impl<'a, T: Copy> Strided<'a, T> {
-    /// Returns the records, or `None` when they cannot be an array: null with a length, a stride shorter than `T` or not a
-    /// multiple of its alignment, a misaligned start, or longer than memory.
+impl<'a, T: Grows> Strided<'a, T> {
+    /// Returns the records, or `None` when they cannot be an array: null with a length, a stride shorter than `T` in version 1 or
+    /// not a multiple of its alignment, a misaligned start, or longer than memory.
     ///
     /// # Safety
     ///
-    /// - `first` points at `len` records of `stride` bytes, each starting with an initialised `T`, or `len` is 0, or `first` is null.
+    /// - `first` points at `len` records of `stride` bytes, each a `T` of the writer's version, or `len` is 0, or `first` is null.
     /// - The records live and are not written to for `'a`.
     pub unsafe fn new(first: *const T, len: usize, stride: u32) -> Option<Self> {
         let stride = stride as usize;
-        let fits = stride >= size_of::<T>()
+        let fits = stride >= T::V1_SIZE
             && stride.is_multiple_of(align_of::<T>())
             && len
                 .checked_mul(stride)
@@ -103,19 +105,20 @@ impl<'a, T: Copy> Strided<'a, T> {
     }
 
     /// The record at `index`, if there is one.
-    pub fn get(&self, index: usize) -> Option<&'a T> {
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<T> {
         if index >= self.len {
             return None;
         }
         // SAFETY: `index` is in bounds, and `len * stride` bytes are one readable allocation (`new`, obligation 1).
         let record = unsafe { self.first.byte_add(index * self.stride) };
-        // SAFETY: aligned, since the start and the stride are (checked in `new`); initialised and alive for `'a` by the
-        // promise made to `new`.
-        Some(unsafe { &*record })
+        // SAFETY: aligned and not shorter than in version 1, since the start and the stride are (checked in `new`); initialised and
+        // alive for `'a` by the promise made to `new`.
+        Some(unsafe { grows::copy(record, self.stride) })
     }
 
     /// The records in order.
-    pub fn iter(self) -> impl ExactSizeIterator<Item = &'a T> + use<'a, T> {
+    pub fn iter(self) -> impl ExactSizeIterator<Item = T> + use<'a, T> {
         (0..self.len).map(move |index| self.get(index).expect("index is below len"))
     }
 }
@@ -147,46 +150,78 @@ mod tests {
         }
     }
 
+    /// A record as version 1 had it, as it is known here, and as a later version has it.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Old {
+        first: u64,
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Known {
+        first: u64,
+        appended: u64,
+    }
+
+    #[repr(C)]
+    struct New {
+        known: Known,
+        unknown: u64,
+    }
+
+    // SAFETY: `repr(C)`, only `u64`.
+    unsafe impl Grows for Known {
+        const V1_SIZE: usize = size_of::<Old>();
+    }
+
     #[test]
-    fn records_are_read_at_the_writers_stride() {
-        #[repr(C)]
-        #[derive(Clone, Copy)]
-        struct Newer {
-            known: u64,
-            appended: u64,
-        }
-        let records = [
-            Newer {
-                known: 1,
-                appended: 9,
-            },
-            Newer {
-                known: 2,
-                appended: 9,
-            },
-        ];
+    fn records_of_an_older_writer_are_filled_up_with_zeros() {
+        let records = [Old { first: 1 }, Old { first: 2 }];
         // SAFETY: `records` outlives the use below.
         let read =
-            unsafe { Strided::<u64>::new(records.as_ptr().cast(), 2, size_of::<Newer>() as u32) };
+            unsafe { Strided::<Known>::new(records.as_ptr().cast(), 2, size_of::<Old>() as u32) };
+        let read: Vec<_> = read.unwrap().iter().collect();
+        let expected = [1, 2].map(|first| Known { first, appended: 0 });
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn records_of_a_newer_writer_are_read_at_its_stride() {
+        let record = |first| New {
+            known: Known { first, appended: 8 },
+            unknown: 9,
+        };
+        let records = [record(1), record(2)];
+        // SAFETY: `records` outlives the use below.
+        let read =
+            unsafe { Strided::<Known>::new(records.as_ptr().cast(), 2, size_of::<New>() as u32) };
         let read = read.unwrap();
-        assert_eq!(read.iter().copied().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            read.iter().map(|known| known.first).collect::<Vec<_>>(),
+            [1, 2]
+        );
+        assert_eq!(read.get(1), Some(records[1].known));
         assert_eq!(read.get(2), None);
-        assert!(records.iter().all(|record| record.appended == 9));
+        assert!(records.iter().all(|record| record.unknown == 9));
     }
 
     #[test]
     fn arrays_that_cannot_be_are_refused() {
-        let records = [0u64; 2];
+        let records = [Known {
+            first: 0,
+            appended: 0,
+        }; 2];
         let first = records.as_ptr();
         for (first, len, stride) in [
-            (std::ptr::null(), 1, 8),
+            (std::ptr::null(), 1, 16),
             (first, 2, 4),
             (first, 2, 12),
-            (first, usize::MAX, 8),
-            (first.wrapping_byte_add(1), 1, 8),
+            (first, usize::MAX, 16),
+            (first.wrapping_byte_add(1), 1, 16),
         ] {
             // SAFETY: each is refused before anything is read.
-            assert!(unsafe { Strided::<u64>::new(first, len, stride) }.is_none());
+            assert!(unsafe { Strided::<Known>::new(first, len, stride) }.is_none());
         }
     }
 }

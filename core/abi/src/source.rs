@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use crate::{Completion, Nothing, Slice, Strided};
+use crate::{Completion, Grows, Measured, Nothing, Slice, Strided};
 
 /// The symbol of a source's [`crate::instance::OpenFn`].
 pub const OPEN: &str = "iggy_source_open_v1";
@@ -21,17 +21,39 @@ pub const CLOSE: &str = "iggy_source_close_v1";
 ///
 /// # Safety
 ///
-/// Host: calls the batch's `release` exactly once. Guest: completes once ([`Completion`]); what it took from the outside
-/// but did not return is offered again, also after a cancel.
-pub type Poll =
-    unsafe extern "C" fn(instance: u32, call: u64, completion: Completion<ProducedBatch>);
+/// Host: `request` lives, unchanged, until the completion; the batch's `release` is called exactly once. Guest: completes once
+/// ([`Completion`]); what it took from the outside but did not return is offered again, also after a cancel.
+pub type Poll = unsafe extern "C" fn(
+    instance: u32,
+    call: u64,
+    request: *const PollRequest,
+    completion: Completion<ProducedBatch>,
+);
+
+/// What a poll is to return. Both are wishes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PollRequest {
+    /// `size_of::<PollRequest>()` of the host.
+    pub size: u32,
+    /// Most messages; 0 means as many as the guest likes.
+    pub max_messages: u32,
+    /// Longest wait for the first message; 0 means as long as the guest likes.
+    pub max_wait_ms: u64,
+}
 
 /// Tells what became of a polled batch.
 ///
+/// The host settles every poll that completed with [`crate::Status::OK`], also one that was cancelled and one that brought no message,
+/// in the order of the polls, one at a time. Until a settle completes with ok it is repeated with the same settlement and
+/// a new call number, or the connector is given up. After a nack every later batch that is not settled is nacked too. A close
+/// without a settle counts as a nack.
+///
+/// The guest keeps what it needs for a repeat until a settle has completed with ok. A repeat of the last one that did is ok again.
+///
 /// # Safety
 ///
-/// Host: one for each poll that completed with [`crate::Status::OK`], in the order of the polls; `settlement` lives until the
-/// completion. Guest: completes once ([`Completion`]).
+/// Host: `settlement` and all it points at live, unchanged, until the completion. Guest: completes once ([`Completion`]).
 pub type Settle = unsafe extern "C" fn(
     instance: u32,
     call: u64,
@@ -49,20 +71,53 @@ pub struct Settlement {
     pub ack: u32,
     /// The number of the poll call that returned the batch.
     pub poll: u64,
-    /// Positions, in rising order, of messages that did not reach their stream because they were filtered, dead-lettered
-    /// or skipped by policy. They are settled all the same.
-    pub undelivered: *const u32,
-    /// Number of such positions.
+    /// Of a nack: one of [`nack`]. Of an ack: 0.
+    pub reason: u32,
+    /// Bytes from one undelivered message to the next.
+    pub stride: u32,
+    /// Of an ack: the messages that did not reach their stream, by rising position. They are settled all the same.
+    pub undelivered: *const Undelivered,
+    /// Number of such messages.
     pub undelivered_len: usize,
 }
 
-/// [`ProducedBatch::flags`]: the source has ended; no poll follows.
+/// [`Settlement::reason`].
+pub mod nack {
+    /// The connector is being stopped.
+    pub const STOP: u32 = 1;
+    /// It was tried as often as the connector's policy allows.
+    pub const RETRIES_EXHAUSTED: u32 = 2;
+}
+
+/// One message of an acknowledged batch that did not reach its stream.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Position in the batch.
+    pub index: u32,
+    /// One of [`undelivered`].
+    pub reason: u32,
+}
+
+/// [`Undelivered::reason`].
+pub mod undelivered {
+    /// A transform took it out.
+    pub const FILTERED: u32 = 1;
+    /// It went to the dead letters.
+    pub const DEAD_LETTERED: u32 = 2;
+    /// The connector's policy was to go on without it.
+    pub const SKIPPED: u32 = 3;
+}
+
+/// [`ProducedBatch::flags`]: the source has ended. This batch's messages count. No poll follows unless a batch is nacked; the host
+/// closes after the last settle.
 pub const ENDED: u32 = 1;
 
 /// One polled batch.
 ///
 /// The struct itself is lent for the completion. What it points at belongs to the guest until the host calls
-/// `release(owner)`: exactly once, from any thread, maybe after close. `release` touches neither the library's runtime nor
+/// `release(owner)`: exactly once, from any thread, maybe from inside the completion, maybe after close or shutdown. Neither side writes to
+/// it between the completion and `release`. `release` touches neither the library's runtime nor
 /// thread-locals, and does not unwind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +128,7 @@ pub struct ProducedBatch {
     pub stride: u32,
     /// The messages.
     pub messages: *const ProducedMessage,
-    /// Number of messages; 0 is a poll that found nothing.
+    /// Number of messages, at most `u32::MAX`; 0 is a poll that found nothing.
     pub len: usize,
     /// How the payloads are to be read: one of [`crate::schema`].
     pub schema: u32,
@@ -126,7 +181,8 @@ pub struct ProducedMessage {
     pub reserved: u32,
     /// The payload.
     pub payload: Slice,
-    /// User headers in Iggy's own wire encoding; empty when there are none.
+    /// User headers in Iggy's own wire encoding, as in [`crate::sink::ConsumedMessage::headers`]; empty when there are none. The host
+    /// looks at them before it sends: what is no headers is invalid data of this message.
     pub headers: Slice,
     /// What the partition is chosen by, with [`HAS_KEY`].
     pub key: Slice,
@@ -144,6 +200,32 @@ unsafe impl Sync for ProducedBatch {}
 unsafe impl Send for Settlement {}
 // SAFETY: as above.
 unsafe impl Sync for Settlement {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for ProducedBatch {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for ProducedBatch {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for ProducedMessage {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for PollRequest {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for PollRequest {}
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+unsafe impl Grows for Settlement {
+    const V1_SIZE: usize = size_of::<Self>();
+}
+// SAFETY: `size` is the first member.
+unsafe impl Measured for Settlement {}
+// SAFETY: `repr(C)`, two `u32`.
+unsafe impl Grows for Undelivered {
+    const V1_SIZE: usize = size_of::<Self>();
+}
 
 impl ProducedBatch {
     /// The messages, or `None` when they cannot be an array ([`Strided::new`]).
@@ -154,5 +236,17 @@ impl ProducedBatch {
     pub unsafe fn messages<'a>(&self) -> Option<Strided<'a, ProducedMessage>> {
         // SAFETY: the guest keeps `len` messages of `stride` bytes until `release` (`ProducedBatch`).
         unsafe { Strided::new(self.messages, self.len, self.stride) }
+    }
+}
+
+impl Settlement {
+    /// The undelivered messages, or `None` when they cannot be an array ([`Strided::new`]).
+    ///
+    /// # Safety
+    ///
+    /// The settlement is lent by the host ([`Settle`]) for at least `'a`.
+    pub unsafe fn undelivered<'a>(&self) -> Option<Strided<'a, Undelivered>> {
+        // SAFETY: the host lends as many records of `stride` bytes until the completion (`Settle`).
+        unsafe { Strided::new(self.undelivered, self.undelivered_len, self.stride) }
     }
 }

@@ -16,7 +16,9 @@ impl Status {
     pub const FATAL: Self = Self(3);
     /// The author's code panicked.
     pub const PANICKED: Self = Self(4);
-    /// The call ended on request, before it had an effect.
+    /// The call ended on request, with an effect that nobody knows: a consume's records count as undelivered and may be handed over
+    /// again, a poll returned nothing, a settle or flush is repeated. Only of a call that was cancelled; of any other it breaks
+    /// the contract.
     pub const CANCELLED: Self = Self(5);
     /// One side broke the contract.
     pub const CONTRACT: Self = Self(6);

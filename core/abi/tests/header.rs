@@ -9,8 +9,8 @@ use std::{
 };
 
 use iggy_connector_abi::{
-    ABI_VERSION, Completion, Failed, Nothing, Outcome, Slice, Status, descriptor, instance, log,
-    schema, sink, source,
+    ABI_MINOR, ABI_VERSION, Completion, Failed, Grows, Nothing, Outcome, Slice, Status, descriptor,
+    instance, log, schema, sink, source,
 };
 
 /// Expressions of C, each with the value that Rust has for it.
@@ -21,6 +21,10 @@ fn sized<T>(facts: &mut Facts, name: &str) {
     facts.push((format!("_Alignof({name})"), align_of::<T>() as u64));
 }
 
+fn size_of_field<T, F>(_field: fn(&T) -> *const F) -> usize {
+    size_of::<F>()
+}
+
 macro_rules! layout {
     ($facts:ident, $c:literal, $rust:ident { $($field:ident),* }) => {
         sized::<$rust>(&mut $facts, $c);
@@ -29,6 +33,8 @@ macro_rules! layout {
             let $rust { $($field: _),* } = value;
         };
         layout!(@offsets $facts, $c, $rust { $($field),* });
+        let ends = [$(offset_of!($rust, $field) + size_of_field(|value: &$rust| &raw const value.$field)),*];
+        assert_eq!(ends.into_iter().max(), Some(size_of::<$rust>()), "{} ends in padding", $c);
     };
     (@offsets $facts:ident, $c:literal, $rust:ty { $($field:ident),* }) => {
         $($facts.push((
@@ -48,8 +54,10 @@ fn constants() -> Facts {
     let mut facts = vec![("IGGY_MAGIC".to_owned(), descriptor::MAGIC)];
     let numbers = [
         ("IGGY_ABI_VERSION", ABI_VERSION),
+        ("IGGY_ABI_MINOR", ABI_MINOR),
         ("IGGY_SINK", descriptor::SINK),
         ("IGGY_SOURCE", descriptor::SOURCE),
+        ("IGGY_EXCLUSIVE", descriptor::EXCLUSIVE),
         ("IGGY_PANIC_UNWIND", descriptor::PANIC_UNWIND),
         ("IGGY_PANIC_ABORT", descriptor::PANIC_ABORT),
         ("IGGY_OK", Status::OK.0),
@@ -71,6 +79,22 @@ fn constants() -> Facts {
         ("IGGY_SCHEMA_PROTO", schema::PROTO),
         ("IGGY_SCHEMA_FLAT_BUFFER", schema::FLAT_BUFFER),
         ("IGGY_SCHEMA_AVRO", schema::AVRO),
+        ("IGGY_FLUSH_NONE", sink::reason::NONE),
+        ("IGGY_FLUSH_TIMEOUT", sink::reason::TIMEOUT),
+        ("IGGY_FLUSH_PAUSE", sink::reason::PAUSE),
+        ("IGGY_FLUSH_STOP", sink::reason::STOP),
+        ("IGGY_FLUSH_PARTITION_LOST", sink::reason::PARTITION_LOST),
+        ("IGGY_UNDELIVERED_FILTERED", source::undelivered::FILTERED),
+        (
+            "IGGY_UNDELIVERED_DEAD_LETTERED",
+            source::undelivered::DEAD_LETTERED,
+        ),
+        ("IGGY_UNDELIVERED_SKIPPED", source::undelivered::SKIPPED),
+        ("IGGY_NACK_STOP", source::nack::STOP),
+        (
+            "IGGY_NACK_RETRIES_EXHAUSTED",
+            source::nack::RETRIES_EXHAUSTED,
+        ),
         ("IGGY_HAS_ID", source::HAS_ID),
         ("IGGY_HAS_CHECKSUM", source::HAS_CHECKSUM),
         ("IGGY_HAS_TIMESTAMP", source::HAS_TIMESTAMP),
@@ -88,8 +112,8 @@ fn structs() -> Facts {
     use descriptor::Descriptor;
     use instance::{Open, Traits};
     use log::{Host, Record};
-    use sink::{ConsumedBatch, ConsumedMessage};
-    use source::{ProducedBatch, ProducedMessage, Settlement};
+    use sink::{ConsumedBatch, ConsumedMessage, FlushRequest};
+    use source::{PollRequest, ProducedBatch, ProducedMessage, Settlement, Undelivered};
 
     let mut facts = Facts::new();
     sized::<Completion<Nothing>>(&mut facts, "iggy_completion");
@@ -102,6 +126,8 @@ fn structs() -> Facts {
             magic,
             abi_version,
             size,
+            minor,
+            flags,
             direction,
             panic,
             name,
@@ -164,9 +190,11 @@ fn structs() -> Facts {
         "iggy_open",
         Open {
             size,
+            minor,
             instance,
             worker_threads,
             state_present,
+            reserved,
             key,
             config,
             state,
@@ -180,7 +208,8 @@ fn structs() -> Facts {
             size,
             exclusive,
             max_unsettled,
-            max_in_flight
+            max_in_flight,
+            streams
         }
     );
     layout!(
@@ -254,11 +283,62 @@ fn structs() -> Facts {
             size,
             ack,
             poll,
+            reason,
+            stride,
             undelivered,
             undelivered_len
         }
     );
+    layout!(facts, "iggy_undelivered", Undelivered { index, reason });
+    layout!(
+        facts,
+        "iggy_poll_request",
+        PollRequest {
+            size,
+            max_messages,
+            max_wait_ms
+        }
+    );
+    layout!(
+        facts,
+        "iggy_flush_request",
+        FlushRequest {
+            size,
+            reason,
+            partition_present,
+            partition_id,
+            stream,
+            topic
+        }
+    );
     facts
+}
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn what_was_in_version_1_stays_what_a_struct_must_have() {
+    use sink::{ConsumedBatch, ConsumedMessage, FlushRequest};
+    use source::{PollRequest, ProducedBatch, ProducedMessage, Settlement, Undelivered};
+
+    for (name, size, expected) in [
+        ("Descriptor", descriptor::Descriptor::V1_SIZE, 112),
+        ("Open", instance::Open::V1_SIZE, 80),
+        ("Traits", instance::Traits::V1_SIZE, 32),
+        ("Host", log::Host::V1_SIZE, 32),
+        ("Record", log::Record::V1_SIZE, 80),
+        ("Outcome", Outcome::V1_SIZE, 56),
+        ("Failed", Failed::V1_SIZE, 24),
+        ("ConsumedBatch", ConsumedBatch::V1_SIZE, 72),
+        ("ConsumedMessage", ConsumedMessage::V1_SIZE, 80),
+        ("FlushRequest", FlushRequest::V1_SIZE, 48),
+        ("ProducedBatch", ProducedBatch::V1_SIZE, 72),
+        ("ProducedMessage", ProducedMessage::V1_SIZE, 128),
+        ("PollRequest", PollRequest::V1_SIZE, 16),
+        ("Settlement", Settlement::V1_SIZE, 40),
+        ("Undelivered", Undelivered::V1_SIZE, 8),
+    ] {
+        assert_eq!(size, expected, "{name}");
+    }
 }
 
 /// Every function of the header, assigned to a pointer of the type that it should have, and its name in Rust.

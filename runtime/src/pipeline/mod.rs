@@ -13,8 +13,8 @@ pub use attempts::Attempts;
 pub use backoff::Backoff;
 pub use monitor::{Counters, Counts, Monitor, Retrying};
 pub use ports::{
-    Batch, Consumer, Failed, Failure, FailureKind, Fetched, Message, Polled, Position, Produced,
-    Producer, Settlement, SinkPlugin, SourcePlugin, StateStore,
+    Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, GivenUp, Message, Polled,
+    Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, StateStore, Unsent,
 };
 pub use stages::{Rejected, Stages};
 

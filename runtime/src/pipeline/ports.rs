@@ -81,6 +81,15 @@ pub struct Failed {
     pub message: String,
 }
 
+/// What became of a batch that did not fail as a whole: every record that is not listed is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consumed {
+    /// By rising index without repetition, each inside the batch.
+    pub failed: Vec<Failed>,
+    /// How long the other side asked to wait before the transient ones are tried again.
+    pub retry_after: Option<Duration>,
+}
+
 /// Why a call or a step did not succeed as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -103,7 +112,7 @@ pub enum FailureKind {
     Exhausted,
     /// The plugin's code panicked; the connector cannot go on.
     Panicked,
-    /// The call ended on request, without an effect.
+    /// The call ended on request, and nobody knows whether it had an effect.
     Cancelled,
     /// The plugin did not answer, not even to a cancel; its instance is abandoned.
     Hung,
@@ -145,16 +154,12 @@ impl std::error::Error for Failure {}
 
 /// An open instance of a sink.
 pub trait SinkPlugin: Send + Sync {
-    /// Hands over one batch and waits, within the connector's deadline, for what became of it. `Ok` lists the records that failed, by
-    /// rising index without repetition, each inside the batch; every other one is durable.
+    /// Hands over one batch and waits, within the connector's deadline, for what became of it.
     ///
     /// # Errors
     ///
     /// The batch failed as a whole.
-    fn consume(
-        &self,
-        batch: Arc<Batch>,
-    ) -> impl Future<Output = Result<Vec<Failed>, Failure>> + Send;
+    fn consume(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Consumed, Failure>> + Send;
 
     /// Makes everything that was handed over durable.
     ///
@@ -193,10 +198,27 @@ pub struct Polled {
 /// What became of a polled batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// Confirmed by Iggy and state saved; `undelivered` lists positions that were filtered or failed, in rising order.
-    Ack { undelivered: Vec<u32> },
+    /// Confirmed by Iggy and state saved. `undelivered` lists the positions that were not sent, in rising order.
+    Ack { undelivered: Vec<(u32, Unsent)> },
     /// Given up; the source offers it again.
-    Nack,
+    Nack(GivenUp),
+}
+
+/// Why a message of a batch was not sent although the batch is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    Filtered,
+    DeadLettered,
+    Skipped,
+}
+
+/// Why a batch was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The connector stops.
+    Stopped,
+    /// It was tried as often as the policy allows.
+    Exhausted,
 }
 
 /// An open instance of a source.

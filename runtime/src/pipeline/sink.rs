@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::{
-    Attempts, Batch, Consumer, Failed, Failure, FailureKind, Fetched, Message, Monitor, Position,
-    Rejected, SinkPlugin, Stages,
+    Attempts, Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, Message, Monitor,
+    Position, Rejected, SinkPlugin, Stages,
 };
 use crate::config::spec::{self, OnInvalid};
 
@@ -99,11 +99,11 @@ impl<P: SinkPlugin> Sink<'_, P> {
         let mut attempts = Attempts::new("consume", self.retry, self.monitor, stop);
         while !batch.messages.is_empty() {
             match self.plugin.consume(batch.clone()).await {
-                Ok(failed) => {
-                    let delivered = batch.messages.len() - failed.len();
+                Ok(consumed) => {
+                    let delivered = batch.messages.len() - consumed.failed.len();
                     self.monitor.counters.processed(delivered);
                     *unsettled -= delivered;
-                    let Some((again, failure)) = self.sort(&batch, failed, unsettled)? else {
+                    let Some((again, failure)) = self.sort(&batch, consumed, unsettled)? else {
                         break;
                     };
                     batch = Arc::new(again);
@@ -150,20 +150,21 @@ impl<P: SinkPlugin> Sink<'_, P> {
         })
     }
 
-    /// Settles the failed records that can never succeed, and returns those to try again with the reason, if any.
+    /// Settles the failed records that can never succeed, and returns those to try again with the reason, if any. A record that says
+    /// that the sink cannot go on is an error after the others are settled.
     fn sort(
         &self,
         batch: &Batch,
-        failed: Vec<Failed>,
+        consumed: Consumed,
         unsettled: &mut usize,
     ) -> Result<Option<(Batch, Failure)>, Failure> {
         let mut again: Vec<Message> = Vec::new();
-        let mut reason = None;
+        let (mut transient, mut fatal) = (None, None);
         for Failed {
             index,
             kind,
             message,
-        } in failed
+        } in consumed.failed
         {
             let record = &batch.messages[index];
             match kind {
@@ -172,23 +173,28 @@ impl<P: SinkPlugin> Sink<'_, P> {
                 }
                 FailureKind::Transient => {
                     again.push(record.clone());
-                    reason = Some(message);
+                    transient = Some(message);
                 }
                 _ => {
-                    return Err(Failure::new(
-                        kind,
-                        format!("offset {}: {message}", record.offset),
-                    ));
+                    let message = format!("offset {}: {message}", record.offset);
+                    fatal.get_or_insert(Failure::new(kind, message));
                 }
             }
         }
-        Ok(reason.map(|reason| {
+        if let Some(fatal) = fatal {
+            return Err(fatal);
+        }
+        Ok(transient.map(|reason| {
             let batch = Batch {
                 topic: batch.topic.clone(),
                 messages: again,
                 ..*batch
             };
-            (batch, Failure::transient(reason))
+            let failure = Failure {
+                retry_after: consumed.retry_after,
+                ..Failure::transient(reason)
+            };
+            (batch, failure)
         }))
     }
 

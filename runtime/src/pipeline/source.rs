@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::{
-    Attempts, Failure, FailureKind, Monitor, Polled, Produced, Producer, Rejected, Settlement,
-    SourcePlugin, Stages, StateStore,
+    Attempts, Failure, FailureKind, GivenUp, Monitor, Polled, Produced, Producer, Rejected,
+    Settlement, SourcePlugin, Stages, StateStore, Unsent,
 };
 use crate::config::spec::{self, OnInvalid};
 
@@ -42,7 +42,7 @@ struct Loaded {
     messages: Vec<(usize, Produced)>,
     state: Option<Bytes>,
     /// Positions that were filtered or rejected, in rising order.
-    undelivered: Vec<u32>,
+    undelivered: Vec<(u32, Unsent)>,
 }
 
 impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
@@ -99,7 +99,7 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
             Ok(undelivered) => Settlement::Ack {
                 undelivered: undelivered.clone(),
             },
-            Err(_) => Settlement::Nack,
+            Err(failure) => Settlement::Nack(given_up(failure)),
         };
         if delivered.is_err() {
             // A message that was confirmed before the batch was given up is offered and counted again.
@@ -123,7 +123,7 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         producer: &C,
         unsettled: &mut usize,
         stop: &CancellationToken,
-    ) -> Result<Vec<u32>, Failure> {
+    ) -> Result<Vec<(u32, Unsent)>, Failure> {
         let loaded = self.prepare(polled, unsettled)?;
         let sent = loaded.messages.len();
         if sent > 0 {
@@ -156,7 +156,9 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         }
         self.monitor.counters.filtered(prepared.filtered);
         *unsettled -= prepared.filtered;
-        let undelivered = missing(total, prepared.messages.iter().map(|(index, _)| *index));
+        let sent = prepared.messages.iter().map(|(index, _)| *index);
+        let skipped = prepared.rejected.iter().map(|rejected| rejected.index);
+        let undelivered = unsent(total, sent, skipped);
         Ok(Loaded {
             poll: polled.poll,
             messages: prepared
@@ -250,23 +252,45 @@ fn unless_stopped(failure: Failure) -> Result<(), Failure> {
     }
 }
 
-/// The positions below `total` that are not in `present`, which rises.
-fn missing(total: usize, present: impl Iterator<Item = usize>) -> Vec<u32> {
-    let mut present = present.peekable();
+/// Why a batch is given up, by what has ended its delivery.
+fn given_up(failure: &Failure) -> GivenUp {
+    match failure.kind {
+        FailureKind::Exhausted => GivenUp::Exhausted,
+        _ => GivenUp::Stopped,
+    }
+}
+
+/// The positions below `total` that are not in `sent`, each with the reason. Both iterators rise.
+fn unsent(
+    total: usize,
+    sent: impl Iterator<Item = usize>,
+    skipped: impl Iterator<Item = usize>,
+) -> Vec<(u32, Unsent)> {
+    let (mut sent, mut skipped) = (sent.peekable(), skipped.peekable());
     (0..total)
-        .filter(|index| present.next_if_eq(index).is_none())
-        .map(|index| index as u32)
+        .filter(|index| sent.next_if_eq(index).is_none())
+        .map(|index| match skipped.next_if_eq(&index) {
+            Some(_) => (index as u32, Unsent::Skipped),
+            None => (index as u32, Unsent::Filtered),
+        })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::missing;
+    use super::*;
 
     #[test]
-    fn what_is_missing_is_listed_in_order() {
-        assert_eq!(missing(5, [0, 2, 4].into_iter()), [1, 3]);
-        assert_eq!(missing(3, 0..3), Vec::<u32>::new());
-        assert_eq!(missing(2, std::iter::empty()), [0, 1]);
+    fn what_is_not_sent_is_listed_in_order_with_the_reason() {
+        let none = std::iter::empty::<usize>;
+        assert_eq!(
+            unsent(5, [0, 2, 4].into_iter(), [3].into_iter()),
+            [(1, Unsent::Filtered), (3, Unsent::Skipped)]
+        );
+        assert_eq!(unsent(3, 0..3, none()), []);
+        assert_eq!(
+            unsent(2, none(), 0..2),
+            [(0, Unsent::Skipped), (1, Unsent::Skipped)]
+        );
     }
 }

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Consumer, Counts, Failed, Failure, FailureKind, Fetched, Message, Monitor, Polled,
-    Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore,
+    Batch, Consumed, Consumer, Counts, Failed, Failure, FailureKind, Fetched, Message, Monitor,
+    Polled, Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore,
     sink::Sink, source,
 };
 use crate::config::spec::{self, OnInvalid};
@@ -104,14 +104,14 @@ mod sinks {
 
     /// Answers from a script, then always with success; stops the run after as many calls as it is told.
     struct Script {
-        answers: Mutex<VecDeque<Result<Vec<Failed>, Failure>>>,
+        answers: Mutex<VecDeque<Result<Consumed, Failure>>>,
         journal: Journal,
         stop: CancellationToken,
         stop_after: Mutex<usize>,
     }
 
     impl SinkPlugin for Script {
-        async fn consume(&self, batch: Arc<Batch>) -> Result<Vec<Failed>, Failure> {
+        async fn consume(&self, batch: Arc<Batch>) -> Result<Consumed, Failure> {
             let payloads = batch
                 .messages
                 .iter()
@@ -129,7 +129,7 @@ mod sinks {
                 .lock()
                 .unwrap()
                 .pop_front()
-                .unwrap_or(Ok(Vec::new()))
+                .unwrap_or_else(|| Ok(Consumed::default()))
         }
 
         async fn flush(&self) -> Result<(), Failure> {
@@ -146,7 +146,7 @@ mod sinks {
 
     struct Case {
         batches: Vec<Vec<&'static str>>,
-        answers: Vec<Result<Vec<Failed>, Failure>>,
+        answers: Vec<Result<Consumed, Failure>>,
         calls: usize,
         transforms: Chain,
         on_invalid: OnInvalid,
@@ -210,12 +210,18 @@ mod sinks {
         }
     }
 
-    fn failed(index: usize, kind: FailureKind) -> Failed {
-        Failed {
+    fn failing(
+        failed: impl IntoIterator<Item = (usize, FailureKind)>,
+    ) -> Result<Consumed, Failure> {
+        let failed = failed.into_iter().map(|(index, kind)| Failed {
             index,
             kind,
             message: "no".to_owned(),
-        }
+        });
+        Ok(Consumed {
+            failed: failed.collect(),
+            retry_after: None,
+        })
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,7 +245,7 @@ mod sinks {
         let run = run(Case {
             answers: vec![
                 Err(Failure::transient("busy")),
-                Ok(vec![failed(1, FailureKind::Transient)]),
+                failing([(1, FailureKind::Transient)]),
             ],
             calls: 3,
             ..Case::default()
@@ -277,9 +283,51 @@ mod sinks {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_wait_that_the_sink_asked_for_with_a_list_is_kept() {
+        let before = tokio::time::Instant::now();
+        let asked = failing([(1, FailureKind::Transient)]).map(|consumed| Consumed {
+            retry_after: Some(Duration::from_secs(90)),
+            ..consumed
+        });
+        let run = run(Case {
+            answers: vec![asked],
+            calls: 2,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(
+            run.journal,
+            ["consume 1 2 3", "consume 2", "flush", "store 2"]
+        );
+        assert!(before.elapsed() >= Duration::from_secs(90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fatal_record_ends_the_run_after_the_others_are_settled() {
+        let run = run(Case {
+            batches: vec![vec!["1", "2", "3", "4"]],
+            answers: vec![failing([
+                (0, FailureKind::Fatal),
+                (1, FailureKind::Transient),
+                (2, FailureKind::Invalid),
+            ])],
+            calls: 9,
+            on_invalid: OnInvalid::Skip,
+            ..Case::default()
+        })
+        .await;
+        let failure = run.result.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Fatal);
+        assert!(failure.message.contains("offset 0"), "{failure}");
+        assert_eq!(run.journal, ["consume 1 2 3 4"], "nothing is stored");
+        assert_eq!((run.counts.processed, run.counts.failed), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_invalid_record_stops_the_sink_with_its_position_kept() {
         let run = run(Case {
-            answers: vec![Ok(vec![failed(1, FailureKind::Invalid)])],
+            answers: vec![failing([(1, FailureKind::Invalid)])],
             ..Case::default()
         })
         .await;
@@ -293,7 +341,7 @@ mod sinks {
     #[tokio::test(start_paused = true)]
     async fn an_invalid_record_is_counted_when_the_policy_is_to_skip_it() {
         let run = run(Case {
-            answers: vec![Ok(vec![failed(1, FailureKind::Invalid)])],
+            answers: vec![failing([(1, FailureKind::Invalid)])],
             on_invalid: OnInvalid::Skip,
             ..Case::default()
         })
@@ -499,6 +547,7 @@ mod sources {
         settle_failures: Vec<Failure>,
         transforms: Chain,
         on_invalid: OnInvalid,
+        max_attempts: u32,
     }
 
     async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
@@ -528,7 +577,10 @@ mod sources {
             state: &store,
             outputs: &outputs,
             poll_interval: Duration::from_millis(100),
-            retry: spec::Backoff::default(),
+            retry: spec::Backoff {
+                max_attempts: case.max_attempts,
+                ..spec::Backoff::default()
+            },
             on_invalid: case.on_invalid,
             verbose: false,
             monitor: &monitor,
@@ -678,7 +730,7 @@ mod sources {
         };
         let (result, journal, counts) = run(poison()).await;
         assert_eq!(result.unwrap_err().kind, FailureKind::Invalid);
-        assert_eq!(journal, ["settle 1 Nack"]);
+        assert_eq!(journal, ["settle 1 Nack(Stopped)"]);
         assert_eq!(counts.sent, 0);
         let (result, journal, counts) = run(Case {
             on_invalid: OnInvalid::Skip,
@@ -686,8 +738,21 @@ mod sources {
         })
         .await;
         assert_eq!(result, Ok(()));
-        assert_eq!(journal[2], "settle 1 Ack { undelivered: [1] }");
+        assert_eq!(journal[2], "settle 1 Ack { undelivered: [(1, Skipped)] }");
         assert_eq!((counts.sent, counts.failed), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_whose_attempts_have_run_out_is_nacked_with_that_reason() {
+        let (result, journal, _) = run(Case {
+            polls: vec![Ok(polled(1, &["1"]))],
+            send_failures: vec![Failure::transient("away"), Failure::transient("away")],
+            max_attempts: 1,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result.unwrap_err().kind, FailureKind::Exhausted);
+        assert_eq!(journal, ["send 1", "send 1", "settle 1 Nack(Exhausted)"]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -699,7 +764,7 @@ mod sources {
         })
         .await;
         assert_eq!(result, Err(Failure::fatal("payload too large")));
-        assert_eq!(journal, ["send 1", "settle 1 Nack"]);
+        assert_eq!(journal, ["send 1", "settle 1 Nack(Stopped)"]);
         assert_eq!(counts.produced, 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Reads what a library says of itself and decides whether the daemon can work with it: the handshake.
 
-use iggy_connector_abi::{self as abi, ABI_VERSION};
+use iggy_connector_abi::{self as abi, ABI_VERSION, Grows as _};
 
 use super::text;
 use crate::config::spec::Direction;
@@ -83,8 +83,8 @@ pub(super) unsafe fn read(
     // SAFETY: not null, aligned; the head is there in every version (obligation 1).
     let head = unsafe { descriptor.cast::<Head>().read() };
     check_head(head)?;
-    // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
-    let descriptor = unsafe { descriptor.read() };
+    // SAFETY: as many bytes as `size` says are readable (obligation 1).
+    let descriptor = unsafe { abi::read(descriptor) }.ok_or(Refusal::Absent)?;
     let direction = check_fields(&descriptor)?;
     // The guest's strings live as long as the library, hence for ever.
     let read = |slice, longest, field| {
@@ -120,7 +120,7 @@ fn check_head(head: Head) -> Result<(), Refusal> {
             found: head.abi_version,
         });
     }
-    let expected = size_of::<abi::descriptor::Descriptor>();
+    let expected = abi::descriptor::Descriptor::V1_SIZE;
     if (head.size as usize) < expected {
         return Err(Refusal::Short {
             found: head.size,
@@ -169,6 +169,8 @@ mod tests {
             magic: abi::descriptor::MAGIC,
             abi_version: ABI_VERSION,
             size: size_of::<abi::descriptor::Descriptor>() as u32,
+            minor: 0,
+            flags: 0,
             direction: abi::descriptor::SOURCE,
             panic: abi::descriptor::PANIC_UNWIND,
             name: Slice::of(TEXT),
@@ -195,6 +197,26 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_plugins_descriptor_is_read_as_far_as_it_is_known() {
+        #[repr(C)]
+        struct Newer {
+            known: abi::descriptor::Descriptor,
+            appended: u64,
+        }
+        let newer = Newer {
+            known: abi::descriptor::Descriptor {
+                size: size_of::<Newer>() as u32,
+                minor: 99,
+                flags: u32::MAX,
+                ..good()
+            },
+            appended: u64::MAX,
+        };
+        assert_eq!(read_of(&newer.known), read_of(&good()));
+        assert_eq!(newer.appended, u64::MAX);
+    }
+
+    #[test]
     fn each_refusal_says_what_it_was() {
         let absurd = Slice {
             ptr: TEXT.as_ptr(),
@@ -213,10 +235,13 @@ mod tests {
                 Refusal::AbiVersion { found: 7 },
             ),
             (
-                abi::descriptor::Descriptor { size: 16, ..good() },
+                abi::descriptor::Descriptor {
+                    size: abi::descriptor::Descriptor::V1_SIZE as u32 - 1,
+                    ..good()
+                },
                 Refusal::Short {
-                    found: 16,
-                    expected: size_of::<abi::descriptor::Descriptor>(),
+                    found: abi::descriptor::Descriptor::V1_SIZE as u32 - 1,
+                    expected: abi::descriptor::Descriptor::V1_SIZE,
                 },
             ),
             (
@@ -327,13 +352,14 @@ mod tests {
         fn any_descriptor_is_read_or_refused(
             magic in prop_oneof![3 => Just(abi::descriptor::MAGIC), 1 => any::<u64>()],
             (abi_version, size) in (mostly(ABI_VERSION), mostly(size_of::<abi::descriptor::Descriptor>() as u32)),
+            (minor, flags) in (any::<u32>(), any::<u32>()),
             (direction, panic) in (mostly(abi::descriptor::SINK), mostly(abi::descriptor::PANIC_UNWIND)),
             (name, version, sdk_version) in (slice(), slice(), slice()),
             target in prop_oneof![3 => Just(Slice::EMPTY), 1 => slice()],
             config_schema in slice(),
         ) {
             let descriptor = abi::descriptor::Descriptor {
-                magic, abi_version, size, direction, panic, name, version, sdk_version, target, config_schema,
+                magic, abi_version, size, minor, flags, direction, panic, name, version, sdk_version, target, config_schema,
             };
             if let Ok(read) = read_of(&descriptor) {
                 prop_assert_eq!((magic, abi_version), (abi::descriptor::MAGIC, ABI_VERSION));

@@ -1,7 +1,7 @@
 //! What an instance of a sink and one of a source have in common: its number, its open calls, and its end.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -44,8 +44,17 @@ pub(super) struct Instance {
     origin: log::Origin,
 }
 
-/// Numbers of the calls that the plugin has not completed.
-type Calls = Arc<watch::Sender<BTreeSet<u64>>>;
+/// The calls that are not over, by their number. A call is over when its entry point has returned and it has been completed.
+type Calls = Arc<watch::Sender<BTreeMap<u64, Progress>>>;
+
+/// How far a call is. Either may come first.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    has_returned: bool,
+    is_completed: bool,
+    /// It is to be cancelled, which cannot be done before its entry point has returned.
+    is_unwanted: bool,
+}
 
 impl Instance {
     pub(super) fn new(
@@ -64,8 +73,7 @@ impl Instance {
             number,
             library: library.clone(),
             calls: Arc::default(),
-            // The first call is the open, which the contract gives the number 0.
-            next_call: AtomicU64::new(0),
+            next_call: AtomicU64::new(1),
             phase: AtomicU8::new(OPENING),
             cancel,
             close,
@@ -92,19 +100,26 @@ impl Instance {
             records,
             lent,
             deliver: Box::new(move |answer| {
+                // Before the answer: whoever gets it may close the instance at once.
                 drop(outstanding);
                 // Nobody may be waiting any more; an answer that is dropped gives back what it holds.
                 let _ = sender.send(answer);
             }),
         };
-        let completion = pending::register::<V>(self.number, number, call).ok_or_else(|| {
-            Failure::fatal("a call that never ended stands in the way; restart the connector")
-        })?;
+        let Some(completion) = pending::register::<V>(self.number, number, call) else {
+            returned(&self.calls, number);
+            return Err(Failure::fatal(
+                "a call that never ended stands in the way; restart the connector",
+            ));
+        };
         invoke(self.number, number, completion);
+        if returned(&self.calls, number).is_unwanted {
+            self.cancel(number);
+        }
         Ok(Ticket::new(self.clone(), name, number, answer))
     }
 
-    /// As [`Instance::call`] for flush, health and close.
+    /// As [`Instance::call`] for health and close.
     pub(super) fn plain(
         self: &Arc<Self>,
         name: &'static str,
@@ -124,12 +139,14 @@ impl Instance {
         self.library.check_running()
     }
 
-    /// Asks the plugin to end a call, unless it has ended.
+    /// Asks the plugin to end a call, unless it has ended. While the entry point of the call has not returned the wish is kept until
+    /// it has.
     pub(super) fn cancel(&self, call: u64) {
-        if !self.calls.borrow().contains(&call) || self.check_usable().is_err() {
+        if !wish_end(&self.calls, call) || self.check_usable().is_err() {
             return;
         }
-        // SAFETY: cancel may be called at any time before shutdown; a call that has ended meanwhile is no error.
+        // SAFETY: the call's entry point has returned; a call that has ended meanwhile is no error. No cancel follows a shutdown
+        // (`check_usable`).
         unsafe { (self.cancel)(self.number, call) }
     }
 
@@ -145,18 +162,18 @@ impl Instance {
         self.drain().await?;
         let mut ticket = self.plain("close", self.close)?;
         self.phase.store(CLOSED, Ordering::Release);
-        ticket.wait(Limit::Within(within)).await.map(|_| ())
+        ticket.wait(Limit::Within(within)).await.map(drop)
     }
 
     /// Cancels calls that nobody waits for any more, and waits until the plugin has completed them.
     async fn drain(&self) -> Result<(), Failure> {
         self.check_usable()?;
-        let open = self.calls.borrow().clone();
+        let open: Vec<u64> = self.calls.borrow().keys().copied().collect();
         for call in open {
             self.cancel(call);
         }
         let mut calls = self.calls.subscribe();
-        let ended = timeout(CANCEL_GRACE, calls.wait_for(BTreeSet::is_empty)).await;
+        let ended = timeout(CANCEL_GRACE, calls.wait_for(BTreeMap::is_empty)).await;
         if ended.is_ok() {
             return Ok(());
         }
@@ -166,7 +183,40 @@ impl Instance {
     }
 }
 
-/// A call's place among the open ones, until it is dropped.
+/// Notes that the entry point of a call has returned.
+fn returned(calls: &Calls, call: u64) -> Progress {
+    step(calls, call, |progress| progress.has_returned = true)
+}
+
+/// Notes that a call is to be cancelled, and tells whether that can be done now.
+fn wish_end(calls: &Calls, call: u64) -> bool {
+    let progress = step(calls, call, |progress| progress.is_unwanted = true);
+    progress.has_returned && !progress.is_completed
+}
+
+/// Changes a call's progress, and forgets the call when it is over. One that is not known is over.
+fn step(calls: &Calls, call: u64, change: impl FnOnce(&mut Progress)) -> Progress {
+    let mut after = Progress {
+        has_returned: true,
+        is_completed: true,
+        is_unwanted: false,
+    };
+    calls.send_if_modified(|open| {
+        let Some(progress) = open.get_mut(&call) else {
+            return false;
+        };
+        change(progress);
+        after = *progress;
+        let is_over = after.has_returned && after.is_completed;
+        if is_over {
+            open.remove(&call);
+        }
+        is_over
+    });
+    after
+}
+
+/// A call that has not been completed, until it is dropped.
 struct Outstanding {
     calls: Calls,
     number: u64,
@@ -175,7 +225,7 @@ struct Outstanding {
 impl Outstanding {
     fn begin(calls: &Calls, number: u64) -> Self {
         calls.send_modify(|open| {
-            open.insert(number);
+            open.insert(number, Progress::default());
         });
         Self {
             calls: calls.clone(),
@@ -186,8 +236,8 @@ impl Outstanding {
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
-        self.calls.send_modify(|open| {
-            open.remove(&self.number);
+        step(&self.calls, self.number, |progress| {
+            progress.is_completed = true;
         });
     }
 }
@@ -228,17 +278,18 @@ impl Handle {
     async fn opened(&mut self, within: Duration) -> Result<Traits, Failure> {
         let opening = self.opening.as_mut().expect("`open` has just put it there");
         let answer = opening.wait(Limit::Within(within)).await;
-        self.opening = None;
-        // An instance that did not open does not exist (`OpenFn`).
-        let phase = if answer.is_ok() { OPEN } else { CLOSED };
-        // An abandoned one stays abandoned.
-        let _ = self.instance.phase.compare_exchange(
-            OPENING,
-            phase,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        answer.map(|(_, traits)| traits)
+        // The instance exists exactly when the status was ok (`OpenFn`), also when we could not read the rest.
+        let phase = match &answer {
+            // It may still end.
+            Err(failure) if failure.kind == FailureKind::Hung => ABANDONED,
+            Err(_) if !opening.was_ok() => CLOSED,
+            _ => OPEN,
+        };
+        self.instance.phase.store(phase, Ordering::Release);
+        if phase != ABANDONED {
+            self.opening = None;
+        }
+        answer.map(|opened| opened.value)
     }
 
     pub(super) async fn close(self) -> Result<(), Failure> {
@@ -254,16 +305,17 @@ fn start_open(
 ) -> Result<Ticket<Traits>, Failure> {
     let lent = Arc::new(open::Lent::new(open, instance.number, library));
     let wire = lent.wire();
-    instance.call("open", 0, Some(Box::new(lent)), |_, _, completion| {
+    instance.call("open", 0, Some(Box::new(lent)), |_, call, completion| {
         // SAFETY: `wire` and what it points at are kept by the call until its completion, the host's functions for ever; the number
         // is new (`OpenFn`).
-        unsafe { function(wire, completion) }
+        unsafe { function(wire, call, completion) }
     })
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.instance.phase.load(Ordering::Acquire) >= CLOSED {
+        let opening = self.opening.take();
+        if opening.is_none() && self.instance.phase.load(Ordering::Acquire) >= CLOSED {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -272,19 +324,34 @@ impl Drop for Handle {
                 .origin
                 .warn("an instance was dropped outside the daemon's runtime and stays open");
         };
-        let (instance, opening) = (self.instance.clone(), self.opening.take());
-        let close_within = self.close_within;
-        runtime.spawn(async move {
-            if let Some(mut opening) = opening
-                && opening.wait(Limit::Within(Duration::ZERO)).await.is_err()
-            {
-                return;
-            }
-            if let Err(error) = instance.close(close_within).await {
-                instance
-                    .origin
-                    .warn(&format!("a dropped instance did not close: {error}"));
-            }
-        });
+        runtime.spawn(end(self.instance.clone(), opening, self.close_within));
+    }
+}
+
+/// Closes an instance that nobody holds any more, once its open has ended, if that made it.
+async fn end(instance: Arc<Instance>, opening: Option<Ticket<Traits>>, close_within: Duration) {
+    if let Some(opening) = opening
+        && !opened_after_all(&instance, opening).await
+    {
+        return;
+    }
+    if let Err(error) = instance.close(close_within).await {
+        instance
+            .origin
+            .warn(&format!("a dropped instance did not close: {error}"));
+    }
+}
+
+/// Waits for an open that nobody waits for any more, however long it takes, and tells whether the instance exists.
+async fn opened_after_all(instance: &Instance, mut opening: Ticket<Traits>) -> bool {
+    match opening.wait(Limit::Within(Duration::ZERO)).await {
+        Err(failure) if failure.kind == FailureKind::Hung => {
+            let exists = opening.late_ok().await;
+            // Its only call has ended: it may be called again, to close it.
+            instance.phase.store(OPEN, Ordering::Release);
+            exists
+        }
+        Err(_) => opening.was_ok(),
+        Ok(_) => true,
     }
 }

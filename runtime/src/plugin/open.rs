@@ -35,16 +35,9 @@ impl Value for Traits {
     type Wire = abi::instance::Traits;
 
     unsafe fn read(wire: *const abi::instance::Traits) -> Result<Self, String> {
-        if wire.is_null() || !wire.is_aligned() {
-            return Err("the traits are null or not aligned".to_owned());
-        }
-        // SAFETY: not null, aligned, lent for the completion; `size` comes first in every version.
-        let size = unsafe { wire.cast::<u32>().read() };
-        if (size as usize) < size_of::<abi::instance::Traits>() {
-            return Err(format!("the traits have only {size} bytes"));
-        }
-        // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
-        let wire = unsafe { wire.read() };
+        // SAFETY: lent for the completion.
+        let wire = unsafe { abi::read(wire) }
+            .ok_or("the traits are null, not aligned or shorter than the contract says")?;
         Ok(Self {
             exclusive: wire.exclusive != 0,
             max_unsettled: wire.max_unsettled.clamp(1, MOST_IN_FLIGHT),
@@ -72,9 +65,11 @@ impl Lent {
         Self {
             wire: abi::instance::Open {
                 size: size_of::<abi::instance::Open>() as u32,
+                minor: abi::ABI_MINOR,
                 instance,
                 worker_threads: library.worker_threads(),
                 state_present: u32::from(state.is_some()),
+                reserved: 0,
                 key: Slice::of(key.as_bytes()),
                 config: Slice::of(config.as_bytes()),
                 state: Slice::of(state.as_deref().unwrap_or_default()),

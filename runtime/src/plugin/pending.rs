@@ -47,8 +47,16 @@ impl Value for () {
     }
 }
 
-/// How a call ended; an error is how the plugin broke the contract.
-pub(super) type Answer<V> = Result<(outcome::Outcome, Option<V>), String>;
+/// How a call ended.
+pub(super) type Answer<V> = Result<(outcome::Outcome, Option<V>), Broken>;
+
+/// How the plugin broke the contract when it ended a call.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) how: String,
+    /// Whether the plugin had ended the call with the status ok all the same: what the call was to make exists.
+    pub(super) was_ok: bool,
+}
 
 /// A call that a plugin has not completed yet.
 pub(super) struct Call<V> {
@@ -90,14 +98,21 @@ impl<V: Value> Open for Call<V> {
         if wire != TypeId::of::<V::Wire>() {
             // The plugin has mixed up two calls and may still be reading what this one lent.
             std::mem::forget(lent);
-            return deliver(Err(
-                "it was completed through another call's function".to_owned()
-            ));
+            return deliver(Err(Broken {
+                how: "it was completed through another call's function".to_owned(),
+                was_ok: false,
+            }));
         }
         // SAFETY: the value is of this type; the rest is the caller's promise.
         let answer = unsafe { answer(outcome, value.cast(), records) };
+        let answer = answer.map_err(|how| Broken {
+            how,
+            // SAFETY: the caller's promise.
+            was_ok: unsafe { outcome::says_ok(outcome) },
+        });
         // The plugin no longer touches what the call lent: it completes last.
         drop(lent);
+        // A batch that nobody waits for is given back in here, which the plugin is prepared for (`ProducedBatch`).
         deliver(answer);
     }
 }
@@ -111,7 +126,7 @@ unsafe fn answer<V: Value>(
     outcome: *const abi::Outcome,
     value: *const V::Wire,
     records: usize,
-) -> Answer<V> {
+) -> Result<(outcome::Outcome, Option<V>), String> {
     // SAFETY: the plugin lends its outcome for the completion and lists only records of the batch (`Completion`); what it
     // cannot be by its own numbers is refused.
     let outcome = unsafe { outcome::read(outcome, records) }?;
@@ -141,7 +156,11 @@ pub(super) fn register<V: Value>(
     })
 }
 
-/// An instance's number in the upper half, its call's in the lower.
+/// An instance's number in the upper half, its call's in the lower, so that a completion without a call tells whose it is.
+///
+/// The lower half comes round after 2^32 calls of one instance. A call that is still open then keeps its number, and the new one is
+/// refused ([`register`]). One that has ended is confused with the new one only if the plugin completes it a second time, 2^32 calls
+/// later: a number that came round cannot do harm before the plugin has.
 fn number(instance: u32, call: u64) -> usize {
     (instance as usize) << 32 | call as u32 as usize
 }

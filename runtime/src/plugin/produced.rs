@@ -21,16 +21,9 @@ impl Value for ProducedBatch {
     type Wire = abi::source::ProducedBatch;
 
     unsafe fn read(wire: *const abi::source::ProducedBatch) -> Result<Self, String> {
-        if wire.is_null() || !wire.is_aligned() {
-            return Err("the batch is null or not aligned".to_owned());
-        }
-        // SAFETY: not null, aligned, lent for the completion; `size` comes first in every version.
-        let size = unsafe { wire.cast::<u32>().read() };
-        if (size as usize) < size_of::<abi::source::ProducedBatch>() {
-            return Err(format!("the batch has only {size} bytes"));
-        }
-        // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
-        let wire = unsafe { wire.read() };
+        // SAFETY: lent for the completion.
+        let wire = unsafe { abi::read(wire) }
+            .ok_or("the batch is null, not aligned or shorter than the contract says")?;
         let release = wire.release.ok_or("the batch has no release function")?;
         // From here on the batch is given back, whatever is wrong with it.
         let owner = Arc::new(Owner {
@@ -66,7 +59,7 @@ unsafe fn read(
     let mut messages = Vec::new();
     for (position, message) in listed.iter().enumerate() {
         // SAFETY: the batch's own message, whose bytes live until `owner` is dropped.
-        let message = unsafe { read_message(message, owner) };
+        let message = unsafe { read_message(&message, owner) };
         let message =
             message.ok_or_else(|| format!("message {position} has bytes that cannot be read"))?;
         messages.push(message);

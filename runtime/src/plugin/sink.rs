@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use iggy_connector_abi::{self as abi, Slice};
+
 use super::{
     Library, Open, Traits,
     consumed::{Lent, Spare},
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     config::spec::Deadlines,
-    pipeline::{Batch, Failed, Failure, FailureKind, SinkPlugin},
+    pipeline::{Batch, Consumed, Failure, FailureKind, SinkPlugin},
 };
 
 /// An open instance of a sink.
@@ -74,6 +76,15 @@ impl Sink {
         self.handle.close().await
     }
 
+    fn start_flush(&self) -> Result<Ticket<()>, Failure> {
+        let flush = self.entries.flush;
+        let instance = self.handle.instance();
+        instance.call("flush", 0, None, |instance, call, completion| {
+            // SAFETY: the request lives for ever.
+            unsafe { flush(instance, call, &raw const FLUSH, completion) }
+        })
+    }
+
     fn start_consume(&self, batch: Arc<Batch>) -> Result<Ticket<()>, Failure> {
         let records = batch.messages.len();
         let lent = Arc::new(Lent::new(batch, &self.spare));
@@ -93,17 +104,30 @@ impl Sink {
 }
 
 impl SinkPlugin for Sink {
-    async fn consume(&self, batch: Arc<Batch>) -> Result<Vec<Failed>, Failure> {
+    async fn consume(&self, batch: Arc<Batch>) -> Result<Consumed, Failure> {
         let mut ticket = self.start_consume(batch)?;
-        let (failed, ()) = ticket.wait(Limit::Within(self.deadlines.consume)).await?;
-        Ok(failed)
+        let ended = ticket.wait(Limit::Within(self.deadlines.consume)).await?;
+        Ok(Consumed {
+            failed: ended.failed,
+            retry_after: ended.retry_after,
+        })
     }
 
     async fn flush(&self) -> Result<(), Failure> {
-        let mut ticket = self.handle.instance().plain("flush", self.entries.flush)?;
+        let mut ticket = self.start_flush()?;
         ticket
             .wait(Limit::Within(self.deadlines.consume))
             .await
             .map(drop)
     }
 }
+
+/// The pipeline flushes when it stops.
+static FLUSH: abi::sink::FlushRequest = abi::sink::FlushRequest {
+    size: size_of::<abi::sink::FlushRequest>() as u32,
+    reason: abi::sink::reason::STOP,
+    partition_present: 0,
+    partition_id: 0,
+    stream: Slice::EMPTY,
+    topic: Slice::EMPTY,
+};

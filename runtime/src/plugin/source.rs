@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::spec::Deadlines,
-    pipeline::{Failure, FailureKind, Polled, Settlement, SourcePlugin},
+    pipeline::{Failure, FailureKind, GivenUp, Polled, Settlement, SourcePlugin, Unsent},
 };
 
 /// An open instance of a source.
@@ -88,7 +88,9 @@ impl Source {
         };
         if let Ok(polled) = ticket.polled(Limit::Within(Duration::ZERO)).await {
             // When it fails the batch is offered again after the next open, as after a crash.
-            let _ = self.settle(polled.poll, Settlement::Nack).await;
+            let _ = self
+                .settle(polled.poll, Settlement::Nack(GivenUp::Stopped))
+                .await;
         }
     }
 
@@ -96,8 +98,8 @@ impl Source {
         let poll = self.entries.poll;
         let instance = self.handle.instance();
         instance.call("poll", 0, None, |instance, call, completion| {
-            // SAFETY: the batch's `release` is called exactly once (`produced::Owner`).
-            unsafe { poll(instance, call, completion) }
+            // SAFETY: the request lives for ever; the batch's `release` is called exactly once (`produced::Owner`).
+            unsafe { poll(instance, call, &raw const POLL, completion) }
         })
     }
 
@@ -121,7 +123,7 @@ impl Source {
 
 impl Ticket<ProducedBatch> {
     async fn polled(&mut self, limit: Limit<'_>) -> Result<Polled, Failure> {
-        let (_, batch) = self.wait(limit).await?;
+        let batch = self.wait(limit).await?.value;
         Ok(Polled {
             poll: self.number,
             schema: batch.schema,
@@ -162,23 +164,32 @@ impl SourcePlugin for Source {
     }
 }
 
+/// The source may return as many messages as it likes, whenever it likes.
+static POLL: abi::source::PollRequest = abi::source::PollRequest {
+    size: size_of::<abi::source::PollRequest>() as u32,
+    max_messages: 0,
+    max_wait_ms: 0,
+};
+
 /// What a settle lends.
 struct Lent {
     wire: abi::source::Settlement,
-    _undelivered: Vec<u32>,
+    _undelivered: Vec<abi::source::Undelivered>,
 }
 
 impl Lent {
     fn new(poll: u64, settlement: Settlement) -> Self {
-        let (ack, undelivered) = match settlement {
-            Settlement::Ack { undelivered } => (1, undelivered),
-            Settlement::Nack => (0, Vec::new()),
+        let (ack, reason, undelivered) = match settlement {
+            Settlement::Ack { undelivered } => (1, 0, undelivered.into_iter().map(wire).collect()),
+            Settlement::Nack(why) => (0, nack_reason(why), Vec::new()),
         };
         Self {
             wire: abi::source::Settlement {
                 size: size_of::<abi::source::Settlement>() as u32,
                 ack,
                 poll,
+                reason,
+                stride: size_of::<abi::source::Undelivered>() as u32,
                 undelivered: undelivered.as_ptr(),
                 undelivered_len: undelivered.len(),
             },
@@ -188,5 +199,57 @@ impl Lent {
 
     fn wire(&self) -> *const abi::source::Settlement {
         &raw const self.wire
+    }
+}
+
+fn nack_reason(why: GivenUp) -> u32 {
+    match why {
+        GivenUp::Stopped => abi::source::nack::STOP,
+        GivenUp::Exhausted => abi::source::nack::RETRIES_EXHAUSTED,
+    }
+}
+
+fn wire((index, why): (u32, Unsent)) -> abi::source::Undelivered {
+    let reason = match why {
+        Unsent::Filtered => abi::source::undelivered::FILTERED,
+        Unsent::DeadLettered => abi::source::undelivered::DEAD_LETTERED,
+        Unsent::Skipped => abi::source::undelivered::SKIPPED,
+    };
+    abi::source::Undelivered { index, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ack_lists_what_was_not_sent_and_why() {
+        let lent = Lent::new(
+            7,
+            Settlement::Ack {
+                undelivered: vec![
+                    (0, Unsent::Filtered),
+                    (3, Unsent::DeadLettered),
+                    (4, Unsent::Skipped),
+                ],
+            },
+        );
+        assert_eq!((lent.wire.ack, lent.wire.poll, lent.wire.reason), (1, 7, 0));
+        // SAFETY: `lent` outlives the use.
+        let listed = unsafe { lent.wire.undelivered() }.unwrap();
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|entry| (entry.index, entry.reason))
+            .collect();
+        assert_eq!(listed, [(0, 1), (3, 2), (4, 3)]);
+    }
+
+    #[test]
+    fn a_nack_says_why_it_was_given_up() {
+        for (why, reason) in [(GivenUp::Stopped, 1), (GivenUp::Exhausted, 2)] {
+            let lent = Lent::new(7, Settlement::Nack(why));
+            assert_eq!((lent.wire.ack, lent.wire.reason), (0, reason));
+            assert_eq!(lent.wire.undelivered_len, 0);
+        }
     }
 }

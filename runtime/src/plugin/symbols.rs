@@ -27,7 +27,7 @@ pub(super) enum Entries {
 pub(super) struct Sink {
     pub(super) open: instance::OpenFn,
     pub(super) consume: sink::Consume,
-    pub(super) flush: instance::Plain,
+    pub(super) flush: sink::Flush,
     pub(super) health: instance::Plain,
     pub(super) cancel: instance::Cancel,
     pub(super) close: instance::Plain,
@@ -62,7 +62,8 @@ impl Sink {
             open: open(image, path, sink::OPEN)?,
             // SAFETY: the name belongs to a function of this type (`abi::sink`).
             consume: unsafe { required::<sink::Consume>(image, path, sink::CONSUME) }?,
-            flush: plain(image, path, sink::FLUSH)?,
+            // SAFETY: the name belongs to a function of this type (`abi::sink`).
+            flush: unsafe { required::<sink::Flush>(image, path, sink::FLUSH) }?,
             health: plain(image, path, sink::HEALTH)?,
             cancel: cancel(image, path, sink::CANCEL)?,
             close: plain(image, path, sink::CLOSE)?,

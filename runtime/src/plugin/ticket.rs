@@ -9,7 +9,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{instance::Instance, pending::Answer};
+use super::{
+    instance::Instance,
+    pending::{Answer, Broken},
+};
 use crate::pipeline::{Failed, Failure, FailureKind};
 
 /// How long a call has to end after it was cancelled, before its instance is given up.
@@ -34,8 +37,14 @@ enum Asked {
     Dropped,
 }
 
-/// What a call brought: the records that failed, and its value.
-pub(super) type Ended<V> = (Vec<Failed>, V);
+/// What a call brought.
+pub(super) struct Ended<V> {
+    /// The records that failed.
+    pub(super) failed: Vec<Failed>,
+    /// The wait before these are tried again, if the plugin asked for one.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) value: V,
+}
 
 /// A call that was made and whose completion is awaited.
 pub(super) struct Ticket<V> {
@@ -45,6 +54,8 @@ pub(super) struct Ticket<V> {
     pub(super) number: u64,
     pub(super) answer: oneshot::Receiver<Answer<V>>,
     asked: Option<Asked>,
+    /// It ended with the status ok, but could not be read.
+    was_ok: bool,
 }
 
 impl Limit<'_> {
@@ -82,6 +93,7 @@ impl<V> Ticket<V> {
             number,
             answer,
             asked: None,
+            was_ok: false,
         }
     }
 
@@ -106,6 +118,21 @@ impl<V> Ticket<V> {
             }
         };
         waiting.done().ended(answer)
+    }
+
+    /// Whether the plugin ended the call with the status ok although [`Ticket::wait`] failed: what it was to make exists.
+    pub(super) fn was_ok(&self) -> bool {
+        self.was_ok
+    }
+
+    /// Waits for the completion of a call that was given up ([`FailureKind::Hung`]), however late it comes, and tells whether its status
+    /// was ok.
+    pub(super) async fn late_ok(&mut self) -> bool {
+        match (&mut self.answer).await {
+            Ok(Ok((outcome, _))) => outcome.status == Status::OK,
+            Ok(Err(broken)) => broken.was_ok,
+            Err(_) => false,
+        }
     }
 
     /// Whether the call was cancelled only because the future that waited for it was dropped.
@@ -135,21 +162,33 @@ impl<V> Ticket<V> {
     }
 
     fn ended(
-        &self,
+        &mut self,
         answer: Result<Answer<V>, oneshot::error::RecvError>,
     ) -> Result<Ended<V>, Failure> {
-        let broken =
-            |how: String| Failure::new(FailureKind::Contract, format!("{}: {how}", self.name));
-        let answer = answer.unwrap_or_else(|_| Err("its completion could not be read".to_owned()));
-        let (outcome, value) = answer.map_err(broken)?;
+        let answer = answer.unwrap_or_else(|_| {
+            let how = "its completion could not be read".to_owned();
+            Err(Broken { how, was_ok: false })
+        });
+        let (outcome, value) = match answer {
+            Ok(answer) => answer,
+            Err(Broken { how, was_ok }) => {
+                self.was_ok = was_ok;
+                let message = format!("{}: {how}", self.name);
+                return Err(Failure::new(FailureKind::Contract, message));
+            }
+        };
         match (outcome.status, value) {
-            (Status::OK, Some(value)) => Ok((outcome.failed, value)),
+            (Status::OK, Some(value)) => Ok(Ended {
+                failed: outcome.failed,
+                retry_after: outcome.retry_after,
+                value,
+            }),
             (Status::CANCELLED, _) => Err(self.cancelled()),
             _ => Err(outcome.into_failure(self.name)),
         }
     }
 
-    /// What a call that ended as cancelled means. The deadline's end is worth another try; nothing has happened.
+    /// What a call that ended as cancelled means. The deadline's end is worth another try, whatever has happened.
     fn cancelled(&self) -> Failure {
         match self.asked {
             Some(Asked::Late(deadline)) => Failure::transient(format!(

@@ -9,9 +9,6 @@ use std::{
 /// Names a call: its instance's number, its own.
 pub(super) type Key = (u32, u64);
 
-/// `open` has no number of its own.
-pub(super) const OPEN: u64 = 0;
-
 /// The calls of a library that are under way.
 pub(super) struct Calls(Mutex<BTreeMap<Key, Arc<Cancel>>>);
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use iggy_connector_abi::{
-    ABI_VERSION, Slice,
+    ABI_MINOR, ABI_VERSION, Slice,
     descriptor::{Descriptor, MAGIC, PANIC_ABORT, PANIC_UNWIND},
 };
 
@@ -39,6 +39,8 @@ impl Plugin {
             magic: MAGIC,
             abi_version: ABI_VERSION,
             size: size_of::<Descriptor>() as u32,
+            minor: ABI_MINOR,
+            flags: 0,
             direction: self.direction,
             panic: if self.panics_abort {
                 PANIC_ABORT

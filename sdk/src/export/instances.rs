@@ -9,7 +9,7 @@ use iggy_connector_abi::Status;
 use tracing::Span;
 
 use super::{
-    calls::{self, Calls, lock},
+    calls::{Calls, lock},
     completion::Value,
     guard::Guard,
     library,
@@ -121,9 +121,6 @@ impl<C: Send + Sync + 'static> Instances<C> {
         self.calls.cancel((number, call));
     }
 }
-
-/// The number under which `open` can be cancelled.
-pub(super) const OPEN: u64 = calls::OPEN;
 
 fn unknown<V>(number: u32) -> Ended<V> {
     Ended::badly(Status::CONTRACT, format!("there is no instance {number}"))

@@ -26,7 +26,7 @@ use spans::Spans;
 const INSTANCE: &str = "iggy_connector_sdk::instance";
 
 /// Sends all further events to `host`. The first host wins, and so does a subscriber that is there already.
-pub(super) fn connect(host: &'static Host) {
+pub(super) fn connect(host: Host) {
     let forwarder = Forwarder {
         host,
         spans: Spans::default(),
@@ -41,7 +41,7 @@ pub(super) fn instance(number: u32, key: &str) -> Span {
 }
 
 struct Forwarder {
-    host: &'static Host,
+    host: Host,
     spans: Spans,
 }
 

@@ -17,6 +17,7 @@ mod instances;
 mod library;
 mod logging;
 mod open;
+mod order;
 mod outcome;
 mod panics;
 mod produced;

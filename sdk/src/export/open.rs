@@ -1,7 +1,7 @@
 //! What opening a sink and opening a source have in common: [`begin`], [`Request`].
 
 use iggy_connector_abi::{
-    Completion, Status,
+    self as abi, Completion, Status,
     instance::{Open, Traits},
     log,
 };
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{
     completion::Value,
     guard::Guard,
-    instances::{Instance, Instances, OPEN},
+    instances::{Instance, Instances},
     library, logging,
     outcome::Ended,
     panics,
@@ -24,7 +24,7 @@ pub(super) struct Request {
     worker_threads: u32,
     key: String,
     config: Vec<u8>,
-    host: &'static log::Host,
+    host: log::Host,
     pub(super) state: Option<ConnectorState>,
 }
 
@@ -43,6 +43,7 @@ pub(super) struct Opened<C: Send + Sync + 'static> {
 /// As [`iggy_connector_abi::instance::OpenFn`].
 pub(super) unsafe fn begin<C: Send + Sync + 'static>(
     open: *const Open,
+    call: u64,
     completion: Completion<Traits>,
     plugin: &str,
     instances: &'static Instances<C>,
@@ -62,7 +63,7 @@ pub(super) unsafe fn begin<C: Send + Sync + 'static>(
         return guard.complete(Ended::badly(Status::TRANSIENT, message));
     }
     let span = logging::instance(request.number, &request.key);
-    instances.start(request.number, OPEN, span.clone(), guard, || {
+    instances.start(request.number, call, span.clone(), guard, || {
         work(request, span)
     });
 }
@@ -73,12 +74,8 @@ impl Request {
     /// `open` and all it points at are alive, the host's functions for ever; or `open` is null.
     unsafe fn read(open: *const Open) -> Result<Self, String> {
         // SAFETY: alive by the caller's promise, or null.
-        let open = unsafe { open.as_ref() }.ok_or("nothing to open with")?;
-        if (open.size as usize) < size_of::<Open>() {
-            return Err(
-                "what to open with is shorter than this version of the contract says".into(),
-            );
-        }
+        let open = unsafe { abi::read(open) }
+            .ok_or("what to open with is null, misaligned or shorter than the contract says")?;
         if open.instance == 0 {
             return Err("an instance's number is above 0".into());
         }
@@ -89,12 +86,8 @@ impl Request {
         // SAFETY: as above.
         let state = unsafe { open.state.bytes() }.ok_or("the state is no bytes")?;
         // SAFETY: the host's functions live for ever by the caller's promise, or the pointer is null.
-        let host = unsafe { open.host.as_ref() }.ok_or("the host's functions are null")?;
-        if (host.size as usize) < size_of::<log::Host>() {
-            return Err(
-                "the host has fewer functions than this version of the contract says".into(),
-            );
-        }
+        let host = unsafe { abi::read(open.host) }
+            .ok_or("the host's functions are null, misaligned or fewer than the contract says")?;
         Ok(Self {
             number: open.instance,
             worker_threads: open.worker_threads,

@@ -1,12 +1,11 @@
 //! A lent batch behind a safe face: [`Records`].
 
-#[cfg(feature = "testing")]
-use iggy_connector_abi::Slice;
 use iggy_connector_abi::{
-    Strided,
-    sink::{ConsumedBatch, ConsumedMessage},
+    self as abi, Slice, Strided,
+    sink::{ConsumedBatch, ConsumedMessage, FlushRequest},
 };
 
+use super::order::Partition;
 use crate::{Schema, sink::Batch};
 
 /// The messages of a lent batch. Every slice in it has been checked.
@@ -16,7 +15,7 @@ pub(crate) struct Records<'a>(Strided<'a, ConsumedMessage>);
 /// One message of a lent batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
-    fields: &'a ConsumedMessage,
+    fields: ConsumedMessage,
     payload: &'a [u8],
     headers: &'a [u8],
 }
@@ -40,7 +39,7 @@ impl<'a> Records<'a> {
 
 impl<'a> Record<'a> {
     /// `None` when one of its slices cannot be one.
-    fn of(fields: &'a ConsumedMessage) -> Option<Self> {
+    fn of(fields: ConsumedMessage) -> Option<Self> {
         // SAFETY: the record was reached through `Records`, whose maker promised the same of all it points at (`batch`).
         let payload = unsafe { fields.payload.bytes() }?;
         // SAFETY: as above.
@@ -52,8 +51,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    pub(crate) fn fields(&self) -> &'a ConsumedMessage {
-        self.fields
+    pub(crate) fn fields(&self) -> &ConsumedMessage {
+        &self.fields
     }
 
     pub(crate) fn id(&self) -> u128 {
@@ -103,26 +102,52 @@ impl<'a> Lending<'a> {
 /// `batch` and all it points at live, unchanged, for `'a`; or `batch` is null.
 pub(crate) unsafe fn batch<'a>(batch: *const ConsumedBatch) -> Result<Batch<'a>, String> {
     // SAFETY: alive by the caller's promise, or null.
-    let batch = unsafe { batch.as_ref() }.ok_or("the batch is null")?;
-    if (batch.size as usize) < size_of::<ConsumedBatch>() {
-        return Err("the batch is shorter than this version of the contract says".into());
-    }
+    let batch = unsafe { abi::read(batch) }
+        .ok_or("the batch is null, misaligned or shorter than the contract says")?;
     // SAFETY: lent for `'a` by the caller's promise.
     let messages = unsafe { batch.messages() }.ok_or("the messages are no array")?;
     if !messages.iter().all(|message| Record::of(message).is_some()) {
         return Err("a message's payload or headers are no bytes".into());
     }
     // SAFETY: lent for `'a` by the caller's promise.
-    let stream = unsafe { batch.stream.bytes() }.ok_or("the stream's name is no bytes")?;
+    let stream = unsafe { text(batch.stream) }.ok_or("the stream's name is no text")?;
     // SAFETY: lent for `'a` by the caller's promise.
-    let topic = unsafe { batch.topic.bytes() }.ok_or("the topic's name is no bytes")?;
+    let topic = unsafe { text(batch.topic) }.ok_or("the topic's name is no text")?;
     Ok(Batch {
         records: Records(messages),
-        stream: std::str::from_utf8(stream).map_err(|_| "the stream's name is no text")?,
-        topic: std::str::from_utf8(topic).map_err(|_| "the topic's name is no text")?,
+        stream,
+        topic,
         partition_id: batch.partition_id,
         current_offset: batch.current_offset,
         schema: Schema::from_code(batch.schema)
             .ok_or_else(|| format!("schema {} is unknown", batch.schema))?,
     })
+}
+
+/// Reads which partition a flush is about, `None` for all, or says what is wrong with the request.
+///
+/// # Safety
+///
+/// `request` and all it points at are alive; or `request` is null.
+pub(super) unsafe fn flush(request: *const FlushRequest) -> Result<Option<Partition>, String> {
+    // SAFETY: alive by the caller's promise, or null.
+    let request = unsafe { abi::read(request) }
+        .ok_or("the request is null, misaligned or shorter than the contract says")?;
+    if request.partition_present == 0 {
+        return Ok(None);
+    }
+    // SAFETY: alive by the caller's promise.
+    let stream = unsafe { text(request.stream) }.ok_or("the stream's name is no text")?;
+    // SAFETY: alive by the caller's promise.
+    let topic = unsafe { text(request.topic) }.ok_or("the topic's name is no text")?;
+    Ok(Some(Partition::new(stream, topic, request.partition_id)))
+}
+
+/// # Safety
+///
+/// As [`Slice::bytes`].
+unsafe fn text<'a>(slice: Slice) -> Option<&'a str> {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { slice.bytes() }?;
+    std::str::from_utf8(bytes).ok()
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use iggy_connector_abi::{
-    Completion, Nothing, Status,
+    Completion, Nothing, Slice, Status,
     instance::{Open, Traits},
-    sink::ConsumedBatch,
+    sink::{ConsumedBatch, FlushRequest},
 };
 use tracing::Span;
 
@@ -13,6 +13,7 @@ use super::{
     guard::Guard,
     instances::{Instance, Instances},
     open::{self, Opened, Request},
+    order::{Order, Partition},
     outcome::Ended,
     panics::catch,
     records,
@@ -20,7 +21,11 @@ use super::{
 };
 use crate::{Error, Sink, SinkConstructor, sink::Batch};
 
-type Connector = Box<dyn Sink>;
+/// A sink and the order of what it is handed.
+pub(super) struct Connector {
+    sink: Box<dyn Sink>,
+    order: Arc<Order>,
+}
 
 static SINKS: Instances<Connector> = Instances::new();
 
@@ -31,15 +36,16 @@ static SINKS: Instances<Connector> = Instances::new();
 /// As there.
 pub unsafe fn open<A, F: SinkConstructor<A>>(
     open: *const Open,
+    call: u64,
     completion: Completion<Traits>,
     plugin: &str,
     constructor: F,
 ) {
     let work = |request, span| -> Work<Opened<Connector>> {
-        Box::pin(async move { Ended::of(create(request, span, constructor).await) })
+        Work::new(async move { Ended::of(create(request, span, constructor).await) })
     };
     // SAFETY: the caller's promise, passed on.
-    let _ = catch(|| unsafe { open::begin(open, completion, plugin, &SINKS, work) });
+    let _ = catch(|| unsafe { open::begin(open, call, completion, plugin, &SINKS, work) });
 }
 
 /// See [`iggy_connector_abi::sink::Consume`].
@@ -60,19 +66,22 @@ pub unsafe fn consume(
     let _ = catch(|| SINKS.call(instance, call, guard, |sink| deliver(sink, batch)));
 }
 
-/// See [`iggy_connector_abi::sink::FLUSH`].
+/// See [`iggy_connector_abi::sink::Flush`].
 ///
 /// # Safety
 ///
-/// As [`iggy_connector_abi::instance::Plain`].
-pub unsafe fn flush(instance: u32, call: u64, completion: Completion<Nothing>) {
-    // SAFETY: this call's only guard; nothing is lent.
+/// As there.
+pub unsafe fn flush(
+    instance: u32,
+    call: u64,
+    request: *const FlushRequest,
+    completion: Completion<Nothing>,
+) {
+    // SAFETY: this call's only guard; the request is read below, and not kept.
     let guard = unsafe { Guard::new(completion) };
-    let _ = catch(|| {
-        SINKS.call(instance, call, guard, |sink| {
-            Box::pin(async move { Ended::of(sink.connector.flush().await) })
-        })
-    });
+    // SAFETY: lent until the completion (`Flush`).
+    let about = unsafe { records::flush(request) };
+    let _ = catch(|| SINKS.call(instance, call, guard, |sink| settle(sink, about)));
 }
 
 /// See [`iggy_connector_abi::sink::HEALTH`].
@@ -85,7 +94,7 @@ pub unsafe fn health(instance: u32, call: u64, completion: Completion<Nothing>) 
     let guard = unsafe { Guard::new(completion) };
     let _ = catch(|| {
         SINKS.call(instance, call, guard, |sink| {
-            Box::pin(async move { Ended::of(sink.connector.health_check().await) })
+            Work::new(async move { Ended::of(sink.connector.sink.health_check().await) })
         })
     });
 }
@@ -99,8 +108,8 @@ pub unsafe fn close(instance: u32, call: u64, completion: Completion<Nothing>) {
     // SAFETY: this call's only guard; nothing is lent.
     let guard = unsafe { Guard::new(completion) };
     let _ = catch(|| {
-        SINKS.close(instance, call, guard, |mut sink| {
-            Box::pin(async move { Ended::of(sink.close().await) })
+        SINKS.close(instance, call, guard, |mut connector| {
+            Work::new(async move { Ended::of(connector.sink.close().await) })
         })
     });
 }
@@ -125,21 +134,45 @@ async fn create<A, F: SinkConstructor<A>>(
             exclusive: u32::from(sink.exclusive()),
             max_unsettled: sink.max_unsettled(),
             max_in_flight: 0,
+            streams: Slice::EMPTY,
         },
         instance: Instance {
             span,
-            connector: Box::new(sink),
+            connector: Connector {
+                sink: Box::new(sink),
+                order: Arc::default(),
+            },
         },
         instances: &SINKS,
     })
 }
 
 fn deliver(sink: Arc<Instance<Connector>>, batch: Result<Batch<'static>, String>) -> Work<()> {
-    Box::pin(async move {
-        let batch = match batch {
-            Ok(batch) => batch,
-            Err(message) => return Ended::badly(Status::CONTRACT, message),
-        };
-        Ended::of_batch(sink.connector.consume_batch(batch).await, batch.len())
+    let batch = match batch {
+        Ok(batch) => batch,
+        Err(message) => return Work::new(async { Ended::badly(Status::CONTRACT, message) }),
+    };
+    let partition = Partition::new(batch.stream(), batch.topic(), batch.partition_id());
+    let (place, turn) = sink.connector.order.join(partition);
+    let consume = async move {
+        let consumed = turn.run(|| sink.connector.sink.consume_batch(batch)).await;
+        Ended::of_batch(consumed, batch.len())
+    };
+    Work::new(consume).holding(place)
+}
+
+fn settle(sink: Arc<Instance<Connector>>, about: Result<Option<Partition>, String>) -> Work<()> {
+    let before = match about {
+        Ok(about) => sink.connector.order.before(about),
+        Err(message) => return Work::new(async { Ended::badly(Status::CONTRACT, message) }),
+    };
+    Work::new(async move {
+        // What has not begun yet, the sink could not flush.
+        before.begun().await;
+        let flushed = sink.connector.sink.flush().await;
+        if flushed.is_ok() {
+            before.completed().await;
+        }
+        Ended::of(flushed)
     })
 }

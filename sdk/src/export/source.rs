@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use iggy_connector_abi::{
-    Completion, Nothing, Status,
+    self as abi, Completion, Nothing, Slice, Status,
     instance::{Open, Traits},
-    source::{ProducedBatch, Settlement},
+    source::{PollRequest, ProducedBatch, Settlement},
 };
 use tracing::Span;
 
@@ -19,7 +19,10 @@ use super::{
     settlement::{self, Settled},
     task::Work,
 };
-use crate::{Error, Source, SourceConstructor, source::Unsettled};
+use crate::{
+    Error, Source, SourceConstructor,
+    source::{NotPolled, Unsettled},
+};
 
 /// A source and the batches whose result it does not know yet.
 pub(super) struct Connector {
@@ -36,15 +39,16 @@ static SOURCES: Instances<Connector> = Instances::new();
 /// As there.
 pub unsafe fn open<A, F: SourceConstructor<A>>(
     open: *const Open,
+    call: u64,
     completion: Completion<Traits>,
     plugin: &str,
     constructor: F,
 ) {
     let work = |request, span| -> Work<Opened<Connector>> {
-        Box::pin(async move { Ended::of(create(request, span, constructor).await) })
+        Work::new(async move { Ended::of(create(request, span, constructor).await) })
     };
     // SAFETY: the caller's promise, passed on.
-    let _ = catch(|| unsafe { open::begin(open, completion, plugin, &SOURCES, work) });
+    let _ = catch(|| unsafe { open::begin(open, call, completion, plugin, &SOURCES, work) });
 }
 
 /// See [`iggy_connector_abi::source::Poll`].
@@ -52,9 +56,19 @@ pub unsafe fn open<A, F: SourceConstructor<A>>(
 /// # Safety
 ///
 /// As there.
-pub unsafe fn poll(instance: u32, call: u64, completion: Completion<ProducedBatch>) {
-    // SAFETY: this call's only guard; nothing is lent.
+pub unsafe fn poll(
+    instance: u32,
+    call: u64,
+    request: *const PollRequest,
+    completion: Completion<ProducedBatch>,
+) {
+    // SAFETY: this call's only guard; the request is not kept.
     let guard = unsafe { Guard::new(completion) };
+    // SAFETY: lent until the completion (`Poll`). Its wishes have no counterpart in `Source`.
+    if unsafe { abi::read(request) }.is_none() {
+        let message = "the request is null, misaligned or shorter than the contract says";
+        return guard.complete(Ended::badly(Status::CONTRACT, message));
+    }
     let _ = catch(|| SOURCES.call(instance, call, guard, |source| next(source, call)));
 }
 
@@ -86,7 +100,7 @@ pub unsafe fn health(instance: u32, call: u64, completion: Completion<Nothing>) 
     let guard = unsafe { Guard::new(completion) };
     let _ = catch(|| {
         SOURCES.call(instance, call, guard, |source| {
-            Box::pin(async move { Ended::of(source.connector.source.health_check().await) })
+            Work::new(async move { Ended::of(source.connector.source.health_check().await) })
         })
     });
 }
@@ -101,7 +115,7 @@ pub unsafe fn close(instance: u32, call: u64, completion: Completion<Nothing>) {
     let guard = unsafe { Guard::new(completion) };
     let _ = catch(|| {
         SOURCES.close(instance, call, guard, |mut connector| {
-            Box::pin(async move { Ended::of(connector.source.close().await) })
+            Work::new(async move { Ended::of(connector.source.close().await) })
         })
     });
 }
@@ -126,6 +140,7 @@ async fn create<A, F: SourceConstructor<A>>(
             exclusive: u32::from(source.exclusive()),
             max_unsettled: 0,
             max_in_flight: source.max_in_flight(),
+            streams: Slice::EMPTY,
         },
         instance: Instance {
             span,
@@ -139,7 +154,7 @@ async fn create<A, F: SourceConstructor<A>>(
 }
 
 fn next(source: Arc<Instance<Connector>>, call: u64) -> Work<Produced> {
-    Box::pin(async move {
+    Work::new(async move {
         let Connector { source, unsettled } = &source.connector;
         let polled = source.poll_batch().await;
         Ended::of(polled.map(|batch| {
@@ -150,18 +165,15 @@ fn next(source: Arc<Instance<Connector>>, call: u64) -> Work<Produced> {
 }
 
 fn tell(source: Arc<Instance<Connector>>, settled: Result<Settled, String>) -> Work<()> {
-    Box::pin(async move {
+    Work::new(async move {
         let settled = match settled {
             Ok(settled) => settled,
             Err(message) => return Ended::badly(Status::CONTRACT, message),
         };
         let Connector { source, unsettled } = &source.connector;
-        match unsettled.get(settled.poll) {
-            Some(batch) => Ended::of(batch.settle(source.as_ref(), unsettled, &settled).await),
-            None => Ended::badly(
-                Status::CONTRACT,
-                format!("poll {} has no batch to settle", settled.poll),
-            ),
+        match unsettled.settle(source.as_ref(), settled).await {
+            Ok(told) => Ended::of(told),
+            Err(NotPolled) => Ended::badly(Status::CONTRACT, settled.refusal()),
         }
     })
 }

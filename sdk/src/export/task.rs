@@ -18,26 +18,52 @@ use super::{
 use iggy_connector_abi::Status;
 
 /// What a call does, ending in how it ended.
-pub(super) type Work<V> = Pin<Box<dyn Future<Output = Ended<V>> + Send>>;
+pub(super) struct Work<V> {
+    future: Doing<V>,
+    held: Held,
+}
+
+type Doing<V> = Pin<Box<dyn Future<Output = Ended<V>> + Send>>;
+
+/// Dropped after the call's completion.
+type Held = Option<Box<dyn Send>>;
+
+impl<V> Work<V> {
+    pub(super) fn new(future: impl Future<Output = Ended<V>> + Send + 'static) -> Self {
+        Self {
+            future: Box::pin(future),
+            held: None,
+        }
+    }
+
+    /// Keeps `held` until the call has completed.
+    pub(super) fn holding(mut self, held: impl Send + 'static) -> Self {
+        self.held = Some(Box::new(held));
+        self
+    }
+}
 
 /// The author's future, watched.
 ///
 /// It ends when the future does, panics, or is cancelled. In each case the future is dropped before the call completes, also
 /// when the task itself is thrown away: `Drop` empties `work`, and the guard completes after that.
 pub(super) struct Task<V: Value> {
-    work: Option<Work<V>>,
+    work: Option<Doing<V>>,
     span: Span,
     cancel: Arc<Cancel>,
     guard: Option<Guard<V>>,
+    /// After the guard: fields are dropped in order.
+    held: Held,
 }
 
 impl<V: Value> Task<V> {
     pub(super) fn new(work: Work<V>, span: Span, cancel: Arc<Cancel>, guard: Guard<V>) -> Self {
         Self {
-            work: Some(work),
+            work: Some(work.future),
             span,
             cancel,
             guard: Some(guard),
+            held: work.held,
         }
     }
 
@@ -80,6 +106,7 @@ impl<V: Value> Future for Task<V> {
         if let Some(guard) = task.guard.take() {
             guard.complete(ended);
         }
+        task.held = None;
         Poll::Ready(())
     }
 }

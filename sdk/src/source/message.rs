@@ -28,7 +28,7 @@ pub struct SourceMessage {
     pub(crate) offset: Option<Offset>,
 }
 
-/// A source's own token for the place after a message, handed back in [`crate::Source::commit`] once it is delivered.
+/// A source's own token for the place after a message, handed back in [`crate::Source::commit`] once it is settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Offset(Vec<u8>);
 
@@ -85,7 +85,7 @@ impl SourceMessage {
         self
     }
 
-    /// Sets the token that [`crate::Source::commit`] gets once this message is delivered.
+    /// Sets the token that [`crate::Source::commit`] gets once this message is settled.
     #[must_use]
     pub fn with_offset(mut self, offset: impl Into<Offset>) -> Self {
         self.offset = Some(offset.into());

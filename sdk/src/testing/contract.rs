@@ -17,11 +17,7 @@ pub async fn a_nacked_batch_comes_again(
 ) {
     let source = opened(plugin.open(config, None).await);
     let first = with_messages(source.as_ref()).await;
-    settled(
-        source
-            .settle(first.poll, SourceBatchResult::Nack, &[])
-            .await,
-    );
+    settled(source.settle(first.poll, SourceBatchResult::Nack).await);
     let second = with_messages(source.as_ref()).await;
     let (first, second) = (names(&first, identify), names(&second, identify));
     let shared = first.len().min(second.len());
@@ -41,7 +37,7 @@ pub async fn a_restart_goes_on_behind_the_last_ack(
 ) {
     let source = opened(plugin.open(config, None).await);
     let first = with_messages(source.as_ref()).await;
-    settled(source.settle(first.poll, SourceBatchResult::Ack, &[]).await);
+    settled(source.settle(first.poll, SourceBatchResult::Ack).await);
     let lost = with_messages(source.as_ref()).await;
     // It crashes with the second batch on its way.
     drop(source);
@@ -105,11 +101,7 @@ async fn two_batches(
             Some(polled) => polled,
             None => with_messages(source).await,
         };
-        settled(
-            source
-                .settle(polled.poll, SourceBatchResult::Ack, &[])
-                .await,
-        );
+        settled(source.settle(polled.poll, SourceBatchResult::Ack).await);
         all.extend(names(&polled, identify));
     }
     all
@@ -131,11 +123,7 @@ async fn with_messages(source: &dyn OpenSource) -> Polled {
         if !polled.batch.messages.is_empty() {
             return polled;
         }
-        settled(
-            source
-                .settle(polled.poll, SourceBatchResult::Ack, &[])
-                .await,
-        );
+        settled(source.settle(polled.poll, SourceBatchResult::Ack).await);
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ConnectorState, Error, Sink, SinkConstructor, Source, SourceConstructor, config,
     export::{Ended, catch},
-    source::{Settled, SourceBatchResult, Unsettled},
+    source::{NotPolled, Settled, SourceBatchResult, Unsettled},
 };
 
 /// The number that instances under test get.
@@ -169,17 +169,13 @@ impl<S: Source> OpenSource for NativeSource<S> {
         at_once(self.poll()).await
     }
 
-    async fn settle(&self, poll: u64, result: SourceBatchResult, undelivered: &[u32]) -> Outcome {
-        let Some(batch) = self.unsettled.get(poll) else {
-            let message = format!("poll {poll} has no batch to settle");
-            return Ended::<()>::badly(Status::CONTRACT, message).into();
-        };
-        let settled = Settled {
-            poll,
-            result,
-            undelivered: undelivered.to_vec(),
-        };
-        outcome(batch.settle(&self.source, &self.unsettled, &settled)).await
+    async fn settle(&self, poll: u64, result: SourceBatchResult) -> Outcome {
+        let settled = Settled { poll, result };
+        match guarded(self.unsettled.settle(&self.source, settled)).await {
+            Ok(Ok(told)) => Ended::of(told).into(),
+            Ok(Err(NotPolled)) => Ended::<()>::badly(Status::CONTRACT, settled.refusal()).into(),
+            Err(message) => panicked(message),
+        }
     }
 
     async fn health(&self) -> Outcome {

@@ -42,7 +42,7 @@ async fn opened(config: &str) -> Box<dyn OpenSource> {
 }
 
 async fn settle(source: &dyn OpenSource, polled: &Polled, result: SourceBatchResult) {
-    let ended = source.settle(polled.poll, result, &[]).await;
+    let ended = source.settle(polled.poll, result).await;
     assert!(ended.is_ok(), "{ended:?}");
 }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use iggy_connector_abi::{
-    Slice,
+    self as abi, Slice,
     log::{Host, Record, level},
 };
 use tracing::{Level, Span, dispatcher, level_filters::LevelFilter, warn};
@@ -183,16 +183,8 @@ fn ignore<T: Default>(panic: Box<dyn std::any::Any + Send>) -> T {
 ///
 /// As for [`log`].
 unsafe fn read(record: *const Record) -> Option<(u32, Line)> {
-    if record.is_null() || !record.is_aligned() {
-        return None;
-    }
-    // SAFETY: not null, aligned; `size` comes first in every version.
-    let size = unsafe { record.cast::<u32>().read() };
-    if (size as usize) < size_of::<Record>() {
-        return None;
-    }
-    // SAFETY: the guest has written at least as many bytes as we read (`size`, checked above).
-    let record = unsafe { record.read() };
+    // SAFETY: the record lives during the call, or is null.
+    let record = unsafe { abi::read(record) }?;
     let read = |slice, longest| {
         // SAFETY: the record's slices live during the call.
         unsafe { text::message(slice, longest) }

@@ -142,13 +142,18 @@ pub(crate) fn number() -> u32 {
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
+/// The number of the calls that open instances.
+pub(crate) const OPENING: u64 = 900;
+
 /// What to open an instance with.
 pub(crate) fn request(instance: u32, config: &str, state: Option<&[u8]>) -> Open {
     Open {
         size: size_of::<Open>() as u32,
+        minor: 0,
         instance,
         worker_threads: 2,
         state_present: u32::from(state.is_some()),
+        reserved: 0,
         key: Slice::of(b"under-test"),
         config: Slice::of(config.as_bytes()),
         state: state.map_or(Slice::EMPTY, Slice::of),
@@ -171,7 +176,7 @@ pub(crate) static MAX_LEVEL: AtomicU32 = AtomicU32::new(log::level::TRACE);
 pub(crate) static ENABLED_CALLS: AtomicU64 = AtomicU64::new(0);
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
 
-static HOST: Host = Host {
+pub(crate) static HOST: Host = Host {
     size: size_of::<Host>() as u32,
     reserved: 0,
     max_level: &raw const MAX_LEVEL,

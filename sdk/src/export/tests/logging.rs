@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use host::{Call, ENABLED_CALLS, MAX_LEVEL, lines, number, request};
+use host::{Call, ENABLED_CALLS, MAX_LEVEL, OPENING, lines, number, request};
 use iggy_connector_sdk::{
     Error, ProducedMessages, Source, async_trait,
     export::abi::{
@@ -119,7 +119,7 @@ impl Drop for Chatty {
 }
 
 unsafe extern "C" {
-    fn iggy_source_open_v1(open: *const Open, completion: Completion<Traits>);
+    fn iggy_source_open_v1(open: *const Open, call: u64, completion: Completion<Traits>);
     fn iggy_source_health_v1(instance: u32, call: u64, completion: Completion<Nothing>);
     fn iggy_source_close_v1(instance: u32, call: u64, completion: Completion<Nothing>);
 }
@@ -132,8 +132,9 @@ fn run() -> u32 {
     let instance = number();
     let request = request(instance, "{}", None);
     // SAFETY: the request lives until the completion, which is waited for.
-    let call: Call<Traits> =
-        Call::make(|completion| unsafe { iggy_source_open_v1(&raw const request, completion) });
+    let call: Call<Traits> = Call::make(|completion| unsafe {
+        iggy_source_open_v1(&raw const request, OPENING, completion)
+    });
     assert_eq!(call.wait().status, Status::OK);
     // SAFETY: nothing is lent.
     let call = Call::make(|completion| unsafe { iggy_source_health_v1(instance, 1, completion) });

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host::{Call, request};
+use host::{Call, OPENING, request};
 use iggy_connector_sdk::{
     Error, ProducedMessages, Source, async_trait,
     export::abi::{
         Completion, Nothing, Status,
         instance::{Open, Traits},
-        source::ProducedBatch,
+        source::{PollRequest, ProducedBatch},
     },
     get_runtime, source_connector,
 };
@@ -66,8 +66,13 @@ impl Source for Restless {
 }
 
 unsafe extern "C" {
-    fn iggy_source_open_v1(open: *const Open, completion: Completion<Traits>);
-    fn iggy_source_poll_v1(instance: u32, call: u64, completion: Completion<ProducedBatch>);
+    fn iggy_source_open_v1(open: *const Open, call: u64, completion: Completion<Traits>);
+    fn iggy_source_poll_v1(
+        instance: u32,
+        call: u64,
+        request: *const PollRequest,
+        completion: Completion<ProducedBatch>,
+    );
     fn iggy_source_close_v1(instance: u32, call: u64, completion: Completion<Nothing>);
     fn iggy_connector_shutdown_v1(timeout_ms: u64) -> u32;
 }
@@ -91,12 +96,19 @@ fn plugin_threads() -> usize {
 fn the_threads_end_and_what_they_ran_is_dropped() {
     let request = request(1, "{}", None);
     // SAFETY: the request lives until the completion, which is waited for.
-    let call: Call<Traits> =
-        Call::make(|completion| unsafe { iggy_source_open_v1(&raw const request, completion) });
+    let call: Call<Traits> = Call::make(|completion| unsafe {
+        iggy_source_open_v1(&raw const request, OPENING, completion)
+    });
     assert_eq!(call.wait().status, Status::OK);
-    // SAFETY: nothing is lent.
-    let poll: Call<ProducedBatch> =
-        Call::make(|completion| unsafe { iggy_source_poll_v1(1, 1, completion) });
+    let wishes = PollRequest {
+        size: size_of::<PollRequest>() as u32,
+        max_messages: 0,
+        max_wait_ms: 0,
+    };
+    // SAFETY: the request lives until the completion, which is waited for.
+    let poll: Call<ProducedBatch> = Call::make(|completion| unsafe {
+        iggy_source_poll_v1(1, 1, &raw const wishes, completion)
+    });
     let begun = Instant::now();
     while TICKS.load(Ordering::SeqCst) < 3 {
         assert!(begun.elapsed() < Duration::from_secs(60));

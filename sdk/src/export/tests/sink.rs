@@ -12,18 +12,19 @@ use std::{
     time::Duration,
 };
 
-use host::{Call, Ended, bytes, number, request, text};
+use host::{Call, Ended, HOST, OPENING, bytes, number, request, text};
 use iggy_connector_sdk::{
     ConsumedMessage, Error, MessagesMetadata, Schema, Sink, TopicMetadata, async_trait,
     export::abi::{
         Completion, Nothing, Slice, Status,
         descriptor::{Descriptor, MAGIC, PANIC_UNWIND, SINK},
         instance::{Open, Traits},
-        schema,
-        sink::{self, ConsumedBatch},
+        log, schema,
+        sink::{self, ConsumedBatch, FlushRequest},
     },
     headers, sink_connector,
 };
+use tokio::sync::oneshot;
 
 sink_connector!(TestSink);
 
@@ -31,6 +32,8 @@ sink_connector!(TestSink);
 struct TestSink {
     id: u32,
     config: Config,
+    /// Consumes that wait for a flush.
+    buffered: Mutex<Vec<oneshot::Sender<()>>>,
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -80,7 +83,11 @@ impl Drop for Grenade {
 
 impl TestSink {
     fn new(id: u32, config: Config) -> Self {
-        let sink = Self { id, config };
+        let sink = Self {
+            id,
+            config,
+            buffered: Mutex::default(),
+        };
         if sink.what("new") == "panic" {
             panic!("in new");
         }
@@ -101,9 +108,18 @@ impl TestSink {
             "busy" => Err(Error::transient("busy").with_retry_after(Duration::from_millis(1500))),
             "broken" => Err(Error::fatal("broken")),
             "some fail" => Err(Error::failed([(1, Error::invalid("bad"))])),
+            "until flush" => self.until_flush().await,
             "suffix fails" => Err(Error::failed_from(1, Error::transient("busy"))),
             _ => Ok(()),
         }
+    }
+}
+
+impl TestSink {
+    async fn until_flush(&self) -> Result<(), Error> {
+        let (flushed, wait) = oneshot::channel();
+        self.buffered.lock().unwrap().push(flushed);
+        wait.await.map_err(|_| Error::fatal("never flushed"))
     }
 }
 
@@ -119,12 +135,23 @@ impl Sink for TestSink {
         metadata: MessagesMetadata,
         messages: Vec<ConsumedMessage>,
     ) -> Result<(), Error> {
+        if self.what("consume") == "in order" {
+            // Steps of different length overtake each other where they can.
+            (0..metadata.current_offset % 7 * 500).for_each(|_| std::hint::spin_loop());
+            note(self.id, metadata.current_offset.to_string());
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
         note(self.id, format!("{topic:?} {metadata:?} {messages:?}"));
         self.act("consume").await
     }
 
     async fn flush(&self) -> Result<(), Error> {
-        self.act("flush").await
+        self.act("flush").await?;
+        for consume in self.buffered.lock().unwrap().drain(..) {
+            let _ = consume.send(());
+        }
+        Ok(())
     }
 
     async fn health_check(&self) -> Result<(), Error> {
@@ -155,14 +182,19 @@ impl Drop for TestSink {
 
 unsafe extern "C" {
     fn iggy_connector_descriptor() -> *const Descriptor;
-    fn iggy_sink_open_v1(open: *const Open, completion: Completion<Traits>);
+    fn iggy_sink_open_v1(open: *const Open, call: u64, completion: Completion<Traits>);
     fn iggy_sink_consume_v1(
         instance: u32,
         call: u64,
         batch: *const ConsumedBatch,
         completion: Completion<Nothing>,
     );
-    fn iggy_sink_flush_v1(instance: u32, call: u64, completion: Completion<Nothing>);
+    fn iggy_sink_flush_v1(
+        instance: u32,
+        call: u64,
+        request: *const FlushRequest,
+        completion: Completion<Nothing>,
+    );
     fn iggy_sink_health_v1(instance: u32, call: u64, completion: Completion<Nothing>);
     fn iggy_sink_close_v1(instance: u32, call: u64, completion: Completion<Nothing>);
     fn iggy_sink_cancel_v1(instance: u32, call: u64);
@@ -173,7 +205,8 @@ type Plain = unsafe extern "C" fn(u32, u64, Completion<Nothing>);
 fn open(instance: u32, config: &str) -> Ended<Traits> {
     let request = request(instance, config, None);
     // SAFETY: the request lives until the completion, which is waited for.
-    Call::make(|completion| unsafe { iggy_sink_open_v1(&raw const request, completion) }).wait()
+    Call::make(|completion| unsafe { iggy_sink_open_v1(&raw const request, OPENING, completion) })
+        .wait()
 }
 
 /// Opens an instance that does `steps`, for example `"consume": "hang"`.
@@ -191,6 +224,24 @@ fn start(instance: u32, call: u64, entry: Plain) -> Call<Nothing> {
 
 fn plain(instance: u32, entry: Plain) -> Ended<Nothing> {
     start(instance, u64::from(number()), entry).wait()
+}
+
+static EVERYTHING: FlushRequest = FlushRequest {
+    size: size_of::<FlushRequest>() as u32,
+    reason: sink::reason::STOP,
+    partition_present: 0,
+    partition_id: 0,
+    stream: Slice::EMPTY,
+    topic: Slice::EMPTY,
+};
+
+fn start_flush(instance: u32, call: u64, request: &FlushRequest) -> Call<Nothing> {
+    // SAFETY: the request lives until the completion, which every caller waits for.
+    Call::make(|completion| unsafe { iggy_sink_flush_v1(instance, call, request, completion) })
+}
+
+fn flush(instance: u32) -> Ended<Nothing> {
+    start_flush(instance, u64::from(number()), &EVERYTHING).wait()
 }
 
 fn close(instance: u32) -> Ended<Nothing> {
@@ -277,7 +328,7 @@ fn an_instance_lives_from_open_to_close() {
     let traits = open(instance, "{}").value.unwrap();
     assert_eq!((traits.max_unsettled, traits.exclusive), (3, 1));
     assert_eq!(consume(instance, &["{}"]).status, Status::OK);
-    assert_eq!(plain(instance, iggy_sink_flush_v1).status, Status::OK);
+    assert_eq!(flush(instance).status, Status::OK);
     assert_eq!(plain(instance, iggy_sink_health_v1).status, Status::OK);
     assert_eq!(close(instance).status, Status::OK);
     let journal = journal(instance);
@@ -375,7 +426,7 @@ fn an_error_keeps_its_class_and_delay() {
         (ended.message.as_str(), ended.retry_after_ms),
         ("busy", 1500)
     );
-    let ended = plain(instance, iggy_sink_flush_v1);
+    let ended = flush(instance);
     assert_eq!(
         (ended.status, ended.message.as_str()),
         (Status::FATAL, "broken")
@@ -426,7 +477,7 @@ fn a_panic_is_an_outcome_wherever_it_happens() {
     let ended = consume(instance, &["{}"]);
     assert_eq!(ended.status, Status::PANICKED);
     assert!(ended.message.ends_with("in consume"), "{}", ended.message);
-    assert_eq!(plain(instance, iggy_sink_flush_v1).status, Status::PANICKED);
+    assert_eq!(flush(instance).status, Status::PANICKED);
     assert_eq!(
         plain(instance, iggy_sink_health_v1).status,
         Status::PANICKED
@@ -467,7 +518,7 @@ fn a_cancelled_call_drops_the_future_and_then_completes() {
 #[test]
 fn a_future_that_panics_when_it_is_cancelled_has_panicked() {
     let instance = opened(r#""flush": "panic in drop""#);
-    let call = start(instance, 5, iggy_sink_flush_v1);
+    let call = start_flush(instance, 5, &EVERYTHING);
     wait_until(|| journal(instance).contains(&"flush".to_owned()));
     cancel(instance, 5);
     let ended = call.wait();
@@ -481,10 +532,14 @@ fn an_open_that_hangs_can_be_cancelled() {
     let instance = number();
     let request = request(instance, r#"{"steps": {"open": "hang"}}"#, None);
     // SAFETY: the request lives until the completion, which is waited for.
-    let call: Call<Traits> =
-        Call::make(|completion| unsafe { iggy_sink_open_v1(&raw const request, completion) });
+    let call: Call<Traits> = Call::make(|completion| unsafe {
+        iggy_sink_open_v1(&raw const request, OPENING, completion)
+    });
     wait_until(|| journal(instance).contains(&"open".to_owned()));
     cancel(instance, 0);
+    assert!(!call.has_ended(), "it is another call");
+    cancel(instance, OPENING);
+    cancel(instance, OPENING);
     assert_eq!(call.wait().status, Status::CANCELLED);
     assert_eq!(journal(instance).last().unwrap(), "gone");
     assert_eq!(close(instance).status, Status::CONTRACT);
@@ -543,8 +598,9 @@ fn a_host_that_breaks_the_contract_is_told_so() {
     );
     assert_eq!(open(0, "{}").status, Status::CONTRACT);
     // SAFETY: null is refused.
-    let call: Call<Traits> =
-        Call::make(|completion| unsafe { iggy_sink_open_v1(std::ptr::null(), completion) });
+    let call: Call<Traits> = Call::make(|completion| unsafe {
+        iggy_sink_open_v1(std::ptr::null(), OPENING, completion)
+    });
     assert_eq!(call.wait().status, Status::CONTRACT);
     assert_eq!(
         consume(instance, &["{}"]).status,
@@ -557,7 +613,7 @@ fn a_host_that_breaks_the_contract_is_told_so() {
 #[test]
 fn a_calls_number_can_be_used_again_once_it_has_ended() {
     let instance = opened(r#""flush": "hang""#);
-    let call = start(instance, 5, iggy_sink_flush_v1);
+    let call = start_flush(instance, 5, &EVERYTHING);
     assert_eq!(
         start(instance, 5, iggy_sink_health_v1).wait().status,
         Status::CONTRACT
@@ -578,7 +634,7 @@ fn a_calls_number_can_be_used_again_once_it_has_ended() {
 #[test]
 fn closing_under_a_call_breaks_the_contract_and_the_call_still_ends() {
     let instance = opened(r#""flush": "hang""#);
-    let call = start(instance, 5, iggy_sink_flush_v1);
+    let call = start_flush(instance, 5, &EVERYTHING);
     assert_eq!(close(instance).status, Status::CONTRACT);
     cancel(instance, 5);
     assert_eq!(call.wait().status, Status::CANCELLED);
@@ -591,7 +647,7 @@ fn an_instance_can_be_closed_from_inside_a_completion() {
     let instance = opened("");
     let call: Call<Nothing> = Call::make_then(
         // SAFETY: nothing is lent.
-        |completion| unsafe { iggy_sink_flush_v1(instance, 1, completion) },
+        |completion| unsafe { iggy_sink_flush_v1(instance, 1, &raw const EVERYTHING, completion) },
         move || {
             // Nothing of the call may be left that holds the instance: a close then says so at once.
             let call = start(instance, 1, iggy_sink_close_v1);
@@ -621,5 +677,214 @@ fn many_calls_at_once_each_complete_once() {
         b"{\"n\": 1}",
         "what was lent is as it was"
     );
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn batches_of_a_partition_begin_in_the_order_of_their_calls() {
+    const BATCHES: u64 = 2000;
+    let instance = opened(r#""consume": "in order""#);
+    let records = [record(b"{}")];
+    let batches: Vec<_> = (0..BATCHES)
+        .map(|current_offset| ConsumedBatch {
+            current_offset,
+            ..batch(&records)
+        })
+        .collect();
+    let calls: Vec<_> = (0..)
+        .zip(&batches)
+        .map(|(call, batch)| start_consume(instance, call, batch))
+        .collect();
+    for call in &calls {
+        assert_eq!(call.wait().status, Status::OK);
+    }
+    let mut begun = journal(instance);
+    begun.retain(|what| what.parse::<u64>().is_ok());
+    let expected: Vec<_> = (0..BATCHES).map(|number| number.to_string()).collect();
+    assert_eq!(begun, expected);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_flush_completes_after_what_was_handed_over_before_it() {
+    for _ in 0..200 {
+        let instance = opened(r#""consume": "until flush""#);
+        let records = [record(b"{}")];
+        let batch = batch(&records);
+        let consume = |call| {
+            Call::make_then(
+                // SAFETY: the batch lives until the completion, which is waited for.
+                |completion| unsafe {
+                    iggy_sink_consume_v1(instance, call, &raw const batch, completion)
+                },
+                move || note(instance, "consumed"),
+            )
+        };
+        let consumes = [consume(1), consume(2), consume(3)];
+        let flush = Call::make_then(
+            // SAFETY: the request lives for ever.
+            |completion| unsafe {
+                iggy_sink_flush_v1(instance, 4, &raw const EVERYTHING, completion)
+            },
+            move || note(instance, "flushed"),
+        );
+        assert_eq!(flush.wait().status, Status::OK);
+        let mut ended = journal(instance);
+        ended.retain(|what| what == "consumed" || what == "flushed");
+        assert_eq!(ended, ["consumed", "consumed", "consumed", "flushed"]);
+        for consume in consumes {
+            assert_eq!(consume.wait().status, Status::OK);
+        }
+        assert_eq!(close(instance).status, Status::OK);
+    }
+}
+
+#[test]
+fn a_flush_of_one_partition_does_not_wait_for_another() {
+    let instance = opened(r#""consume": "hang""#);
+    let records = [record(b"{}")];
+    let batch = batch(&records);
+    let consume = start_consume(instance, 1, &batch);
+    wait_until(|| journal(instance).contains(&"consume".to_owned()));
+    let of = |partition_id| FlushRequest {
+        partition_present: 1,
+        partition_id,
+        stream: batch.stream,
+        topic: batch.topic,
+        ..EVERYTHING
+    };
+    let other = of(batch.partition_id + 1);
+    assert_eq!(start_flush(instance, 2, &other).wait().status, Status::OK);
+    let same = of(batch.partition_id);
+    let waiting = start_flush(instance, 3, &same);
+    cancel(instance, 3);
+    assert_eq!(waiting.wait().status, Status::CANCELLED);
+    assert!(
+        !consume.has_ended(),
+        "a flush that did not end leaves it pending"
+    );
+    let waiting = start_flush(instance, 4, &same);
+    cancel(instance, 1);
+    assert_eq!(consume.wait().status, Status::CANCELLED);
+    assert_eq!(waiting.wait().status, Status::OK);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+/// A struct of a host whose version has more.
+#[repr(C)]
+struct Newer<T> {
+    known: T,
+    appended: u64,
+}
+
+#[test]
+fn a_newer_hosts_structs_are_understood() {
+    static NEWER_HOST: Newer<log::Host> = Newer {
+        known: log::Host {
+            size: size_of::<Newer<log::Host>>() as u32,
+            ..HOST
+        },
+        appended: u64::MAX,
+    };
+    let instance = number();
+    let open = Newer {
+        known: Open {
+            size: size_of::<Newer<Open>>() as u32,
+            host: &raw const NEWER_HOST.known,
+            ..request(instance, "{}", None)
+        },
+        appended: u64::MAX,
+    };
+    // SAFETY: the request lives until the completion, which is waited for.
+    let call: Call<Traits> = Call::make(|completion| unsafe {
+        iggy_sink_open_v1(&raw const open.known, OPENING, completion)
+    });
+    assert_eq!(call.wait().status, Status::OK);
+    let records = [b"[1]", b"[2]"].map(|payload: &[u8; 3]| Newer {
+        known: record(payload),
+        appended: u64::MAX,
+    });
+    let batch = Newer {
+        known: ConsumedBatch {
+            size: size_of::<Newer<ConsumedBatch>>() as u32,
+            stride: size_of::<Newer<sink::ConsumedMessage>>() as u32,
+            len: records.len(),
+            messages: records.as_ptr().cast(),
+            ..batch(&[])
+        },
+        appended: u64::MAX,
+    };
+    let ended = start_consume(instance, 1, &batch.known).wait();
+    assert_eq!(ended.status, Status::OK);
+    let consumed = journal(instance).join(" ");
+    assert_eq!(consumed.matches(" offset: 3").count(), 2, "{consumed}");
+    let everything = Newer {
+        known: FlushRequest {
+            size: size_of::<Newer<FlushRequest>>() as u32,
+            ..EVERYTHING
+        },
+        appended: u64::MAX,
+    };
+    let flushed = start_flush(instance, 2, &everything.known).wait();
+    assert_eq!(flushed.status, Status::OK);
+    let appended = [
+        open.appended,
+        batch.appended,
+        everything.appended,
+        records[1].appended,
+    ];
+    assert_eq!(appended, [u64::MAX; 4], "what was lent is as it was");
+    assert_eq!(NEWER_HOST.appended, u64::MAX);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn structs_that_are_shorter_than_the_first_version_break_the_contract() {
+    static SHORT_HOST: log::Host = log::Host { size: 16, ..HOST };
+    let good = request(number(), "{}", None);
+    for open in [
+        Open {
+            size: size_of::<Open>() as u32 - 8,
+            ..good
+        },
+        Open {
+            host: &raw const SHORT_HOST,
+            ..good
+        },
+        Open {
+            host: std::ptr::null(),
+            ..good
+        },
+    ] {
+        // SAFETY: longer than they say; nothing of them is read.
+        let call: Call<Traits> = Call::make(|completion| unsafe {
+            iggy_sink_open_v1(&raw const open, OPENING, completion)
+        });
+        assert_eq!(call.wait().status, Status::CONTRACT);
+    }
+    let instance = opened("");
+    let short = FlushRequest {
+        size: 8,
+        ..EVERYTHING
+    };
+    assert_eq!(
+        start_flush(instance, 1, &short).wait().status,
+        Status::CONTRACT
+    );
+    let no_text = FlushRequest {
+        partition_present: 1,
+        stream: Slice::of(b"\xff"),
+        ..EVERYTHING
+    };
+    assert_eq!(
+        start_flush(instance, 2, &no_text).wait().status,
+        Status::CONTRACT
+    );
+    // SAFETY: null is refused.
+    let call = Call::make(|completion| unsafe {
+        iggy_sink_flush_v1(instance, 3, std::ptr::null(), completion)
+    });
+    assert_eq!(call.wait().status, Status::CONTRACT);
+    assert!(!journal(instance).contains(&"flush".to_owned()));
     assert_eq!(close(instance).status, Status::OK);
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use host::{Call, Ended, bytes, number, request, text};
+use host::{Call, Ended, OPENING, bytes, number, request, text};
 use iggy_connector_sdk::{
     ConnectorState, Error, ProducedMessages, Schema, Source, async_trait,
     export::abi::{
@@ -20,8 +20,8 @@ use iggy_connector_sdk::{
         instance::{Open, Traits},
         schema,
         source::{
-            ENDED, HAS_ID, HAS_KEY, HAS_OFFSET, HAS_ORIGIN_TIMESTAMP, HAS_ROUTE, ProducedBatch,
-            ProducedMessage, Settlement,
+            ENDED, HAS_ID, HAS_KEY, HAS_OFFSET, HAS_ORIGIN_TIMESTAMP, HAS_ROUTE, PollRequest,
+            ProducedBatch, ProducedMessage, Settlement, Undelivered, nack, undelivered,
         },
     },
     headers,
@@ -38,6 +38,8 @@ struct TestSource {
     polls: AtomicU64,
     /// How often `on_batch_result` and `commit` still fail.
     failures: (AtomicU64, AtomicU64),
+    /// How often `commit` still hangs.
+    hangs: AtomicU64,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -46,6 +48,7 @@ struct Config {
     poll: String,
     failing_results: u64,
     failing_commits: u64,
+    hanging_commits: u64,
 }
 
 static JOURNAL: Mutex<Vec<(u32, String)>> = Mutex::new(Vec::new());
@@ -67,11 +70,13 @@ impl TestSource {
     fn new(id: u32, config: Config, state: Option<ConnectorState>) -> Self {
         note(id, format!("{state:?}"));
         let failures = (config.failing_results.into(), config.failing_commits.into());
+        let hangs = config.hanging_commits.into();
         Self {
             id,
             config,
             polls: AtomicU64::new(0),
             failures,
+            hangs,
         }
     }
 }
@@ -130,6 +135,9 @@ impl Source for TestSource {
     async fn commit(&self, offsets: &[Offset]) -> Result<(), Error> {
         let offsets: Vec<_> = offsets.iter().filter_map(Offset::as_str).collect();
         note(self.id, format!("commit {}", offsets.join(" ")));
+        if fail(&self.hangs).is_err() {
+            std::future::pending::<()>().await;
+        }
         fail(&self.failures.1)
     }
 
@@ -143,8 +151,13 @@ impl Source for TestSource {
 }
 
 unsafe extern "C" {
-    fn iggy_source_open_v1(open: *const Open, completion: Completion<Traits>);
-    fn iggy_source_poll_v1(instance: u32, call: u64, completion: Completion<ProducedBatch>);
+    fn iggy_source_open_v1(open: *const Open, call: u64, completion: Completion<Traits>);
+    fn iggy_source_poll_v1(
+        instance: u32,
+        call: u64,
+        request: *const PollRequest,
+        completion: Completion<ProducedBatch>,
+    );
     fn iggy_source_settle_v1(
         instance: u32,
         call: u64,
@@ -160,8 +173,9 @@ fn open(config: &str, state: Option<&[u8]>) -> (u32, Traits) {
     let instance = number();
     let request = request(instance, config, state);
     // SAFETY: the request lives until the completion, which is waited for.
-    let call =
-        Call::make(|completion| unsafe { iggy_source_open_v1(&raw const request, completion) });
+    let call = Call::make(|completion| unsafe {
+        iggy_source_open_v1(&raw const request, OPENING, completion)
+    });
     let ended = call.wait();
     assert_eq!(ended.status, Status::OK, "{ended:?}");
     (instance, ended.value.unwrap())
@@ -171,9 +185,17 @@ fn opened(config: &str) -> u32 {
     open(config, None).0
 }
 
+static WISHES: PollRequest = PollRequest {
+    size: size_of::<PollRequest>() as u32,
+    max_messages: 0,
+    max_wait_ms: 0,
+};
+
 fn start_poll(instance: u32, poll: u64) -> Call<ProducedBatch> {
-    // SAFETY: nothing is lent.
-    Call::make(|completion| unsafe { iggy_source_poll_v1(instance, poll, completion) })
+    // SAFETY: the request lives for ever.
+    Call::make(|completion| unsafe {
+        iggy_source_poll_v1(instance, poll, &raw const WISHES, completion)
+    })
 }
 
 /// A poll that returned a batch, which the caller releases.
@@ -183,20 +205,33 @@ fn polled(instance: u32, poll: u64) -> ProducedBatch {
     ended.value.unwrap()
 }
 
-fn settle(instance: u32, poll: u64, ack: bool, undelivered: &[u32]) -> Ended<Nothing> {
-    let settlement = Settlement {
+fn settlement(poll: u64, ack: bool, undelivered: &[Undelivered]) -> Settlement {
+    Settlement {
         size: size_of::<Settlement>() as u32,
         ack: u32::from(ack),
         poll,
+        reason: if ack { 0 } else { nack::STOP },
+        stride: size_of::<Undelivered>() as u32,
         undelivered: undelivered.as_ptr(),
         undelivered_len: undelivered.len(),
-    };
+    }
+}
+
+/// Settles a poll, without a message that did not reach its stream.
+fn settle(instance: u32, poll: u64, ack: bool) -> Ended<Nothing> {
+    start_settle(instance, &settlement(poll, ack, &[])).wait()
+}
+
+fn start_settle(instance: u32, settlement: &Settlement) -> Call<Nothing> {
     let call = u64::from(number()) + 1_000_000;
-    // SAFETY: the settlement lives until the completion, which is waited for.
+    settle_as(instance, call, settlement)
+}
+
+fn settle_as(instance: u32, call: u64, settlement: &Settlement) -> Call<Nothing> {
+    // SAFETY: every caller keeps the settlement until the completion, which it waits for.
     Call::make(|completion| unsafe {
-        iggy_source_settle_v1(instance, call, &raw const settlement, completion)
+        iggy_source_settle_v1(instance, call, settlement, completion)
     })
-    .wait()
 }
 
 fn close(instance: u32) -> Ended<Nothing> {
@@ -204,10 +239,21 @@ fn close(instance: u32) -> Ended<Nothing> {
     Call::make(|completion| unsafe { iggy_source_close_v1(instance, 9, completion) }).wait()
 }
 
+fn wait_until(fact: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !fact() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it did not come about"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn messages(batch: &ProducedBatch) -> Vec<ProducedMessage> {
     // SAFETY: the batch is not released yet.
     let messages = unsafe { batch.messages() };
-    messages.expect("an array").iter().copied().collect()
+    messages.expect("an array").iter().collect()
 }
 
 fn release(batch: ProducedBatch) {
@@ -255,7 +301,7 @@ fn a_polled_message_crosses_whole_and_without_a_copy() {
         "it was copied"
     );
     release(batch);
-    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(settle(instance, 1, true).status, Status::OK);
     assert_eq!(close(instance).status, Status::OK);
 }
 
@@ -263,8 +309,8 @@ fn a_polled_message_crosses_whole_and_without_a_copy() {
 fn a_batch_can_be_given_back_after_close_and_from_any_thread() {
     let instance = opened("{}");
     let batches = [polled(instance, 1), polled(instance, 2)];
-    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
-    assert_eq!(settle(instance, 2, false, &[]).status, Status::OK);
+    assert_eq!(settle(instance, 1, true).status, Status::OK);
+    assert_eq!(settle(instance, 2, false).status, Status::OK);
     assert_eq!(close(instance).status, Status::OK);
     for batch in batches {
         assert_eq!(text(messages(&batch)[2].payload), "last");
@@ -273,24 +319,43 @@ fn a_batch_can_be_given_back_after_close_and_from_any_thread() {
 }
 
 #[test]
-fn an_ack_is_told_before_the_delivered_offsets_in_order() {
+fn an_ack_is_told_before_the_offsets_in_order() {
     let instance = opened("{}");
     release(polled(instance, 1));
     release(polled(instance, 2));
-    release(polled(instance, 3));
-    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
-    assert_eq!(settle(instance, 2, true, &[0, 1]).status, Status::OK);
-    assert_eq!(settle(instance, 3, true, &[0, 1, 2]).status, Status::OK);
-    let told = ["None", "Ack", "commit 1/0 1/2", "Ack", "commit 2/2", "Ack"];
+    assert_eq!(settle(instance, 1, true).status, Status::OK);
+    assert_eq!(settle(instance, 2, true).status, Status::OK);
+    let told = ["None", "Ack", "commit 1/0 1/2", "Ack", "commit 2/0 2/2"];
     assert_eq!(journal(instance), told);
     assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn offsets_of_undelivered_messages_are_committed_whatever_the_reason() {
+    for reason in [
+        undelivered::FILTERED,
+        undelivered::DEAD_LETTERED,
+        undelivered::SKIPPED,
+        77,
+    ] {
+        let instance = opened("{}");
+        release(polled(instance, 1));
+        let listed = [0, 1, 2].map(|index| Undelivered { index, reason });
+        let settlement = settlement(1, true, &listed);
+        assert_eq!(
+            start_settle(instance, &settlement).wait().status,
+            Status::OK
+        );
+        assert_eq!(journal(instance), ["None", "Ack", "commit 1/0 1/2"]);
+        assert_eq!(close(instance).status, Status::OK);
+    }
 }
 
 #[test]
 fn a_nack_commits_nothing() {
     let instance = opened("{}");
     release(polled(instance, 1));
-    assert_eq!(settle(instance, 1, false, &[]).status, Status::OK);
+    assert_eq!(settle(instance, 1, false).status, Status::OK);
     assert_eq!(journal(instance), ["None", "Nack"]);
     assert_eq!(close(instance).status, Status::OK);
 }
@@ -305,7 +370,7 @@ fn a_result_that_failed_is_told_again_and_one_that_succeeded_is_not() {
         Status::TRANSIENT,
         Status::OK,
     ] {
-        assert_eq!(settle(instance, 1, true, &[]).status, expected);
+        assert_eq!(settle(instance, 1, true).status, expected);
     }
     let told = [
         "None",
@@ -316,8 +381,47 @@ fn a_result_that_failed_is_told_again_and_one_that_succeeded_is_not() {
         "commit 1/0 1/2",
     ];
     assert_eq!(journal(instance), told);
-    let again = settle(instance, 1, true, &[]);
-    assert_eq!(again.status, Status::CONTRACT, "it is settled");
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn the_last_settlement_that_went_well_may_come_again_and_is_not_told_again() {
+    let instance = opened("{}");
+    release(polled(instance, 1));
+    release(polled(instance, 2));
+    for _ in 0..3 {
+        assert_eq!(settle(instance, 1, true).status, Status::OK);
+    }
+    assert_eq!(journal(instance), ["None", "Ack", "commit 1/0 1/2"]);
+    assert_eq!(
+        settle(instance, 1, false).status,
+        Status::CONTRACT,
+        "another result is no repeat"
+    );
+    assert_eq!(settle(instance, 2, false).status, Status::OK);
+    assert_eq!(settle(instance, 2, false).status, Status::OK);
+    assert_eq!(
+        settle(instance, 1, true).status,
+        Status::CONTRACT,
+        "only the last one is remembered"
+    );
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_settle_that_was_cancelled_is_repeated_under_another_number() {
+    let instance = opened(r#"{"hanging_commits": 1}"#);
+    release(polled(instance, 1));
+    let settlement = settlement(1, true, &[]);
+    let first = settle_as(instance, 50, &settlement);
+    wait_until(|| journal(instance).contains(&"commit 1/0 1/2".to_owned()));
+    // SAFETY: the call's entry point has returned.
+    unsafe { iggy_source_cancel_v1(instance, 50) };
+    assert_eq!(first.wait().status, Status::CANCELLED);
+    let second = settle_as(instance, 51, &settlement);
+    assert_eq!(second.wait().status, Status::OK);
+    let told = ["None", "Ack", "commit 1/0 1/2", "commit 1/0 1/2"];
+    assert_eq!(journal(instance), told);
     assert_eq!(close(instance).status, Status::OK);
 }
 
@@ -341,7 +445,7 @@ fn a_poll_that_fails_returns_no_batch() {
         let ended = start_poll(instance, 1).wait();
         assert_eq!(ended.status, status);
         assert!(ended.value.is_none());
-        assert_eq!(settle(instance, 1, true, &[]).status, Status::CONTRACT);
+        assert_eq!(settle(instance, 1, true).status, Status::CONTRACT);
         assert_eq!(close(instance).status, Status::OK);
     }
 }
@@ -366,7 +470,7 @@ fn a_source_that_has_ended_says_so() {
     let batch = polled(instance, 1);
     assert_eq!((batch.len, batch.flags, batch.state_present), (0, ENDED, 0));
     release(batch);
-    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(settle(instance, 1, true).status, Status::OK);
     assert_eq!(close(instance).status, Status::OK);
 }
 
@@ -379,8 +483,98 @@ fn a_settlement_that_is_none_breaks_the_contract() {
         iggy_source_settle_v1(instance, 2, std::ptr::null(), completion)
     });
     assert_eq!(call.wait().status, Status::CONTRACT);
-    assert_eq!(settle(instance, 7, true, &[]).status, Status::CONTRACT);
-    assert_eq!(settle(instance, 1, true, &[]).status, Status::OK);
+    assert_eq!(settle(instance, 7, true).status, Status::CONTRACT);
+    assert_eq!(settle(instance, 1, true).status, Status::OK);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+/// A struct of a host whose version has more.
+#[repr(C)]
+struct Newer<T> {
+    known: T,
+    appended: u64,
+}
+
+#[test]
+fn a_newer_hosts_structs_are_understood() {
+    let instance = number();
+    let open = Newer {
+        known: Open {
+            size: size_of::<Newer<Open>>() as u32,
+            minor: 99,
+            ..request(instance, "{}", Some(b"\x07"))
+        },
+        appended: u64::MAX,
+    };
+    // SAFETY: the request lives until the completion, which is waited for.
+    let call: Call<Traits> = Call::make(|completion| unsafe {
+        iggy_source_open_v1(&raw const open.known, OPENING, completion)
+    });
+    assert_eq!(call.wait().status, Status::OK);
+    let wishes = Newer {
+        known: PollRequest {
+            size: size_of::<Newer<PollRequest>>() as u32,
+            max_messages: 1,
+            max_wait_ms: 5,
+        },
+        appended: u64::MAX,
+    };
+    // SAFETY: the request lives until the completion, which is waited for.
+    let call = Call::make(|completion| unsafe {
+        iggy_source_poll_v1(instance, 1, &raw const wishes.known, completion)
+    });
+    release(call.wait().value.unwrap());
+    let told = Newer {
+        known: Settlement {
+            size: size_of::<Newer<Settlement>>() as u32,
+            ..settlement(1, true, &[])
+        },
+        appended: u64::MAX,
+    };
+    assert_eq!(
+        start_settle(instance, &told.known).wait().status,
+        Status::OK
+    );
+    let told = ["Some(ConnectorState([7]))", "Ack", "commit 1/0 1/2"];
+    assert_eq!(journal(instance), told);
+    assert_eq!(
+        (open.appended, wishes.appended),
+        (u64::MAX, u64::MAX),
+        "what the host lent is as it was"
+    );
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn structs_that_are_shorter_than_the_first_version_break_the_contract() {
+    let short = request(number(), "{}", None);
+    for size in [0, 4, size_of::<Open>() as u32 - 8] {
+        let short = Open { size, ..short };
+        // SAFETY: longer than it says; nothing of it is read.
+        let call: Call<Traits> = Call::make(|completion| unsafe {
+            iggy_source_open_v1(&raw const short, OPENING, completion)
+        });
+        assert_eq!(call.wait().status, Status::CONTRACT);
+    }
+    let instance = opened("{}");
+    let wishes = PollRequest { size: 8, ..WISHES };
+    for wishes in [std::ptr::null(), &raw const wishes] {
+        // SAFETY: null, or longer than it says.
+        let call = Call::make(|completion| unsafe {
+            iggy_source_poll_v1(instance, 1, wishes, completion)
+        });
+        assert_eq!(call.wait().status, Status::CONTRACT);
+    }
+    release(polled(instance, 1));
+    let told = Settlement {
+        size: 16,
+        ..settlement(1, true, &[])
+    };
+    assert_eq!(
+        start_settle(instance, &told).wait().status,
+        Status::CONTRACT
+    );
+    assert_eq!(settle(instance, 1, true).status, Status::OK);
     assert_eq!(close(instance).status, Status::OK);
 }
 
@@ -390,10 +584,7 @@ fn ten_thousand_polls_and_settlements_hold_together() {
     let begun = std::time::Instant::now();
     for poll in 1..=10_000 {
         release(polled(instance, poll));
-        assert_eq!(
-            settle(instance, poll, poll % 2 == 0, &[]).status,
-            Status::OK
-        );
+        assert_eq!(settle(instance, poll, poll % 2 == 0).status, Status::OK);
         if begun.elapsed() > Duration::from_secs(20) {
             break;
         }
