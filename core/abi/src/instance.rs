@@ -2,6 +2,7 @@
 //!
 //! An instance is one connector's state inside a library. The host chooses its number, unique in the process and never
 //! used again. Every asynchronous call carries a number too (`call`), unique within the instance, by which it can be cancelled.
+//! Opening is call 0.
 
 use crate::{Completion, Nothing, Slice, log};
 
