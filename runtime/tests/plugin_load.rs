@@ -1,4 +1,5 @@
 //! What is loaded, what is refused and with which words, and what happens to a library's file meanwhile.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
@@ -10,7 +11,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use harness::plugin::{Plugins, batch, located, open_sink, patient};
 use iggy_connectors::{
     config::spec::Direction,
-    pipeline::SinkPlugin as _,
+    pipeline::{Consumed, SinkPlugin as _},
     plugin::{Flaw, LoadError, Refusal, Registry},
 };
 use serde_json::json;
@@ -179,9 +180,9 @@ async fn overwriting_the_file_of_a_loaded_plugin_does_no_harm() {
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
     // In place, as `cp` does it: had it been mapped, the next call would kill the process.
     fs::write(&file, vec![0; 1 << 20]).unwrap();
-    assert_eq!(sink.consume(batch(["slow"])).await, Ok(vec![]));
+    assert_eq!(sink.consume(batch(["slow"])).await, Ok(Consumed::default()));
     fs::remove_file(&file).unwrap();
-    assert_eq!(sink.consume(batch(["ok"])).await, Ok(vec![]));
+    assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
     sink.close().await.unwrap();
 }
 
@@ -198,8 +199,11 @@ async fn a_replaced_file_is_what_the_next_open_gets() {
         ("scripted_sink", "misbehaving_sink")
     );
     let sink = open_sink(&after, &json!({}), patient()).await.unwrap();
-    assert_eq!(running.consume(batch(["ok"])).await, Ok(vec![]));
-    assert_eq!(sink.consume(batch(["ok"])).await, Ok(vec![]));
+    assert_eq!(
+        running.consume(batch(["ok"])).await,
+        Ok(Consumed::default())
+    );
+    assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
     fs::copy(located("scripted_sink"), &file).unwrap();
     assert!(
         plugins

@@ -1,5 +1,7 @@
 //! Saved states of sources as the supervisor uses them: saved, loaded by the next daemon, deleted, and never silently lost.
 
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
+
 use std::{fs, path::Path};
 
 use bytes::Bytes;

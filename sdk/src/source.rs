@@ -46,7 +46,7 @@ pub trait Source: Send + Sync {
     }
 
     /// Learns what became of a batch. Every successful poll, also an empty one, gets exactly one result, in the order of the
-    /// polls. An error is retried and never turns into another result.
+    /// polls. What fails or is cut off is told again, and never turns into another result.
     async fn on_batch_result(&self, _result: SourceBatchResult) -> Result<(), Error> {
         Ok(())
     }

@@ -131,3 +131,47 @@ pub enum SyncPolicy {
     /// At this interval: a power loss costs at most that much.
     Interval(Duration),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a sound configuration wrong.
+    type Spoil = fn(&mut Config);
+
+    #[test]
+    fn settings_out_of_bounds_are_named() {
+        let table: [(&str, Spoil); 7] = [
+            ("segment_size", |config| config.segment_size = 1),
+            ("segment_size", |config| {
+                config.segment_size = 2 * MAX_SEGMENT_SIZE
+            }),
+            ("max_frame", |config| config.max_frame = 1),
+            ("username", |config| config.username.clear()),
+            ("max_connections", |config| config.max_connections = 0),
+            ("retention_interval", |config| {
+                config.retention_interval = Duration::ZERO
+            }),
+            ("sync", |config| {
+                config.sync = SyncPolicy::Interval(Duration::ZERO)
+            }),
+        ];
+        for (expected, spoil) in table {
+            let mut config = Config::default();
+            config.validate().unwrap();
+            spoil(&mut config);
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = Config {
+            password: SecretString::from("hidden"),
+            token: Some(SecretString::from("hidden")),
+            ..Config::default()
+        };
+        assert!(!format!("{config:?}").contains("hidden"));
+    }
+}

@@ -3,7 +3,13 @@
 
 #![expect(clippy::print_stdout, reason = "the address is this program's output")]
 
-use std::{error::Error, io::Write, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Parser;
 use iggy_connector_broker::{Broker, Config, SyncPolicy};
@@ -86,6 +92,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let handle = Broker::start(Arguments::parse().config()).await?;

@@ -1,7 +1,7 @@
-//! What the operating system says about this process, for the statistics. Read from `/proc`; where that is
-//! missing the numbers are zero.
+//! What the operating system says about this process, for the statistics, and the one thing it is asked for:
+//! more open files. Numbers come from `/proc`; where that is missing they are zero.
 
-use std::fs;
+use std::{fs, path::Path};
 
 const CLOCK_TICKS_PER_SECOND: f32 = 100.0;
 const PAGE: u64 = 4096;
@@ -67,6 +67,41 @@ pub(crate) fn usage() -> Usage {
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
     }
 }
+
+/// Free and total bytes of the file system that holds `path`.
+#[cfg(unix)]
+pub(crate) fn disk_space(path: &Path) -> (u64, u64) {
+    let found = rustix::fs::statvfs(path);
+    found.map_or((0, 0), |disk| {
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        (bytes(disk.f_bavail), bytes(disk.f_blocks))
+    })
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+pub(crate) fn disk_space(_path: &Path) -> (u64, u64) {
+    (0, 0)
+}
+
+/// Every partition keeps a file or two open, and the usual limit is a low default below one that is high
+/// enough. Staying below it is not an error: opening fails later, if ever, and says so.
+#[cfg(unix)]
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "limit of open files not raised");
+    }
+}
+
+/// There is no such limit here.
+#[cfg(not(unix))]
+pub(crate) fn raise_open_files() {}
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()

@@ -14,6 +14,7 @@ use crate::{
     Config, Error, SyncPolicy,
     broker::Shared,
     connection::Connection,
+    process,
     sync::{blocking, stopped},
 };
 
@@ -34,6 +35,7 @@ impl Broker {
     /// [`Error`] says what to change: an invalid setting, a directory that another broker uses or that cannot
     /// be read, an address that is taken.
     pub async fn start(config: Config) -> Result<Handle, Error> {
+        process::raise_open_files();
         let address = config.listen;
         let listener = TcpListener::bind(address)
             .await
@@ -41,8 +43,11 @@ impl Broker {
         let address = listener
             .local_addr()
             .map_err(|source| Error::Listen { address, source })?;
-        let shared = Arc::new(blocking(|| Shared::open(config))?);
+        let shared = open(config).await?;
         let (stop, stopping) = watch::channel(false);
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "embedded broker: other machines can connect; passwords and messages are not encrypted");
+        }
         tracing::info!(%address, directory = %shared.config.dir.display(), "embedded broker started");
         Ok(Handle {
             address,
@@ -76,6 +81,14 @@ impl Handle {
             tracing::error!(%error, "embedded broker ended badly");
         }
     }
+}
+
+/// Recovery may take a while, which is nobody else's business.
+async fn open(config: Config) -> Result<Arc<Shared>, Error> {
+    let path = config.dir.clone();
+    let opened = tokio::task::spawn_blocking(|| Shared::open(config)).await;
+    let shared = opened.map_err(|error| Error::storage(path)(error.into()))??;
+    Ok(Arc::new(shared))
 }
 
 /// Runs until `stopping` says so, then ends everything in order.

@@ -125,3 +125,37 @@ impl Clients {
             .map(|(connection, client)| (*connection, client))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_equal_secrets_are_equal() {
+        let table = [
+            ("", "", true),
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a", "ab", false),
+            ("ab", "a", false),
+            ("", "a", false),
+        ];
+        for (left, right, expected) in table {
+            assert_eq!(
+                equal(left.as_bytes(), right.as_bytes()),
+                expected,
+                "{left:?} {right:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_token_in_the_configuration_lets_nobody_in() {
+        let config = Config {
+            token: Some(SecretString::from("")),
+            ..Config::default()
+        };
+        let refused = check_token(&config, &SecretString::from(""));
+        assert_eq!(refused, Err(Failure::Evict(EvictionReason::InvalidToken)));
+    }
+}

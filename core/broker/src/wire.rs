@@ -9,9 +9,9 @@ use iggy_binary_protocol::{
 
 /// Bytes that are zero in every valid request: checksum, body checksum and cluster.
 const ZERO_PREFIX: usize = 48;
-/// What a connection keeps between two frames.
-const KEPT: usize = 1024 * 1024;
-/// What an idle connection keeps.
+/// What a connection keeps of a buffer between two frames.
+const KEPT: usize = 4 * 1024 * 1024;
+/// What an idle connection keeps, and a busy one that had to grow beyond [`KEPT`].
 const IDLE: usize = 8 * 1024;
 
 /// A request whose header is known to be sound.
@@ -239,5 +239,123 @@ fn trim(buffer: &mut Vec<u8>, keep: usize) {
     if buffer.len() > keep {
         buffer.truncate(IDLE);
         buffer.shrink_to(IDLE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(operation: Operation) -> Request {
+        let header = RequestHeader {
+            command: Command::Request,
+            operation,
+            client: 9,
+            request: 4,
+            request_checksum: 5,
+            ..RequestHeader::default()
+        };
+        Request::parse(bytemuck::bytes_of(&header)).unwrap()
+    }
+
+    fn header(reply: &Reply) -> ReplyHeader {
+        bytemuck::checked::pod_read_unaligned(&reply.frame()[..HEADER_SIZE])
+    }
+
+    #[test]
+    fn a_length_is_known_once_its_field_is_there() {
+        let mut bytes = vec![0; 48];
+        bytes.extend_from_slice(&300u32.to_le_bytes());
+        for length in 0..52 {
+            assert_eq!(frame_length(&bytes[..length]), Ok(None), "{length}");
+        }
+        assert_eq!(frame_length(&bytes), Ok(Some(300)));
+        bytes[47] = 1;
+        assert_eq!(frame_length(&bytes[..48]), Err(Malformed));
+        assert_eq!(frame_length(&[1]), Err(Malformed));
+    }
+
+    #[test]
+    fn a_reply_echoes_the_request_and_counts_its_bytes() {
+        let request = request(Operation::CreateStream);
+        let mut reply = Reply::default();
+        reply.begin(&request);
+        reply.put(b"abc");
+        reply.succeed(&request, 7);
+        let header = header(&reply);
+        assert_eq!(header.size as usize, HEADER_SIZE + 4 + 3);
+        assert_eq!(
+            (header.client, header.request, header.request_checksum),
+            (9, 4, 5)
+        );
+        assert_eq!((header.commit, header.status), (7, 0));
+        assert_eq!(header.operation, Operation::CreateStream);
+        assert_eq!(&reply.frame()[HEADER_SIZE..], b"\0\0\0\0abc");
+    }
+
+    #[test]
+    fn only_operations_that_have_one_get_a_result_section() {
+        let table = [
+            (Operation::Register, 4),
+            (Operation::StoreConsumerOffset, 4),
+            (Operation::JoinConsumerGroup, 4),
+            (Operation::SendMessages, 0),
+            (Operation::NonReplicated, 0),
+            (Operation::Logout, 0),
+            (Operation::DeleteSegments, 0),
+        ];
+        for (operation, length) in table {
+            let request = request(operation);
+            let mut reply = Reply::default();
+            reply.begin(&request);
+            reply.succeed(&request, 1);
+            assert_eq!(reply.frame().len(), HEADER_SIZE + length, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_has_no_body_whatever_was_written_before() {
+        let request = request(Operation::CreateStream);
+        let mut reply = Reply::default();
+        reply.begin(&request);
+        reply.put(&[1; 1000]);
+        reply.keep(100..200);
+        reply.fail(&request, 1, 1009);
+        assert_eq!(reply.frame().len(), HEADER_SIZE);
+        assert_eq!(
+            (header(&reply).status, header(&reply).size),
+            (1009, HEADER_SIZE as u32)
+        );
+    }
+
+    #[test]
+    fn a_kept_part_of_the_body_gets_its_header_right_before_it() {
+        let request = request(Operation::NonReplicated);
+        let mut reply = Reply::default();
+        reply.begin(&request);
+        reply.put(b"0123456789");
+        reply.keep(3..7);
+        reply.succeed(&request, 1);
+        assert_eq!(&reply.frame()[HEADER_SIZE..], b"3456");
+        assert_eq!(header(&reply).size as usize, HEADER_SIZE + 4);
+        reply.begin(&request);
+        reply.succeed(&request, 1);
+        assert_eq!(
+            reply.frame().len(),
+            HEADER_SIZE,
+            "the next reply begins anew"
+        );
+    }
+
+    #[test]
+    fn buffers_give_back_what_they_needed_once() {
+        let mut reply = Reply::default();
+        reply.rewind();
+        reply.space(KEPT + 1);
+        reply.trim();
+        assert!(reply.bytes.capacity() <= IDLE);
+        let mut received = Vec::with_capacity(KEPT + 1);
+        trim_received(&mut received);
+        assert!(received.capacity() <= IDLE);
     }
 }

@@ -390,6 +390,8 @@ async fn statistics_and_options_tell_what_is_there() {
         (10, 1, 1)
     );
     assert!(stats.messages_size_bytes.as_bytes_u64() > 100);
+    assert!(stats.total_disk_space >= stats.free_disk_space);
+    assert!(stats.total_disk_space.as_bytes_u64() > 0);
     let options = client.describe_options(OptionsScope::Topic).await.unwrap();
     let keys: Vec<_> = options.iter().map(|option| option.key.as_str()).collect();
     assert!(

@@ -5,6 +5,7 @@
 mod harness;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use harness::{
     create_topic, create_topic_with, id, offsets, payload, payloads, poll, send, start, start_in,
     start_with, try_send,
@@ -171,6 +173,65 @@ async fn a_client_goes_on_after_the_broker_was_killed_and_came_back() {
     let polled = poll(&client, 0, PollingStrategy::first(), 100).await;
     assert_eq!(offsets(&polled), (0..10).collect::<Vec<_>>());
     drop(broker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_goes_on_after_the_broker_was_killed_and_came_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Process::start(dir.path(), &[]);
+    let admin = broker.client().await;
+    create_topic(&admin, 2).await;
+    for partition in 0..2 {
+        send(&admin, partition, 0..300).await;
+    }
+    let client = broker.client().await;
+    let mut consumer = client
+        .consumer_group("g", "s", "t")
+        .unwrap()
+        .batch_length(50)
+        .poll_interval("1ms".parse().unwrap())
+        .polling_strategy(PollingStrategy::next())
+        .auto_commit(AutoCommit::When(AutoCommitWhen::ConsumingEachMessage))
+        .create_consumer_group_if_not_exists()
+        .auto_join_consumer_group()
+        // A commit that the kill interrupts is not repeated: without this, the consumer could skip for
+        // ever what is served again.
+        .allow_replay()
+        .build();
+    consumer.init().await.unwrap();
+    let mut received = BTreeSet::new();
+    let address = broker.address.clone();
+    let mut broker = Some(broker);
+    let all = async {
+        while received.len() < 1000 {
+            if received.len() >= 200
+                && let Some(old) = broker.take()
+            {
+                old.kill();
+                let new = Process::start_at(&address, dir.path(), &[]);
+                let admin = new.client().await;
+                for partition in 0..2 {
+                    send(&admin, partition, 300..500).await;
+                }
+                // Kept until the end of the test.
+                broker = Some(new);
+                break;
+            }
+            let message = consumer.next().await.unwrap().unwrap();
+            received.insert((message.partition_id, message.message.header.offset));
+        }
+        while received.len() < 1000 {
+            // What the kill interrupted may surface as an error once; the consumer goes on.
+            if let Ok(message) = consumer.next().await.unwrap() {
+                received.insert((message.partition_id, message.message.header.offset));
+            }
+        }
+    };
+    tokio::time::timeout(harness::PATIENCE, all).await.unwrap();
+    let expected: BTreeSet<_> = (0..2)
+        .flat_map(|partition| (0..500).map(move |offset| (partition, offset)))
+        .collect();
+    assert_eq!(received, expected);
 }
 
 #[cfg(unix)]

@@ -60,7 +60,10 @@ impl Topic {
         let client = connect(load).await?;
         let stream = format!("bench-{}", uuid::Uuid::new_v4().simple());
         client.create_stream(&stream).await.map_err(text)?;
-        let options = TopicCreateOptions::builder().partitions_count(1).build();
+        let options = TopicCreateOptions {
+            partitions_count: Some(1),
+            ..TopicCreateOptions::default()
+        };
         client
             .create_topic(&id(&stream), TOPIC, &options)
             .await

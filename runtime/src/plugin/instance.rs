@@ -344,14 +344,55 @@ async fn end(instance: Arc<Instance>, opening: Option<Ticket<Traits>>, close_wit
 
 /// Waits for an open that nobody waits for any more, however long it takes, and tells whether the instance exists.
 async fn opened_after_all(instance: &Instance, mut opening: Ticket<Traits>) -> bool {
-    match opening.wait(Limit::Within(Duration::ZERO)).await {
-        Err(failure) if failure.kind == FailureKind::Hung => {
-            let exists = opening.late_ok().await;
-            // Its only call has ended: it may be called again, to close it.
-            instance.phase.store(OPEN, Ordering::Release);
-            exists
-        }
+    let exists = match opening.wait(Limit::Within(Duration::ZERO)).await {
+        Err(failure) if failure.kind == FailureKind::Hung => opening.late_ok().await,
         Err(_) => opening.was_ok(),
         Ok(_) => true,
+    };
+    // One that was abandoned because of its open may be called again, since its only call has ended.
+    instance.phase.store(OPEN, Ordering::Release);
+    exists
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_over_when_it_has_returned_and_was_completed_in_either_order() {
+        let calls = Calls::default();
+        let first = Outstanding::begin(&calls, 1);
+        returned(&calls, 1);
+        assert!(calls.borrow().contains_key(&1));
+        drop(first);
+        let second = Outstanding::begin(&calls, 2);
+        drop(second);
+        assert!(
+            calls.borrow().contains_key(&2),
+            "its entry point still runs: close has to wait"
+        );
+        returned(&calls, 2);
+        assert!(calls.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_wish_to_cancel_is_kept_until_the_entry_point_has_returned() {
+        let calls = Calls::default();
+        let outstanding = Outstanding::begin(&calls, 1);
+        assert!(!wish_end(&calls, 1), "the plugin may not know the call yet");
+        assert!(returned(&calls, 1).is_unwanted);
+        assert!(wish_end(&calls, 1), "it may be repeated");
+        drop(outstanding);
+        assert!(!wish_end(&calls, 1), "it has ended");
+    }
+
+    #[test]
+    fn a_call_that_ended_before_it_returned_is_not_cancelled() {
+        let calls = Calls::default();
+        let outstanding = Outstanding::begin(&calls, 1);
+        assert!(!wish_end(&calls, 1));
+        drop(outstanding);
+        returned(&calls, 1);
+        assert!(!wish_end(&calls, 1));
     }
 }

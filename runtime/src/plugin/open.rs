@@ -85,3 +85,58 @@ impl Lent {
         &raw const self.wire
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_of(traits: &abi::instance::Traits) -> Result<Traits, String> {
+        // SAFETY: every one of these tests is as long as it says, or longer.
+        unsafe { Traits::read(traits) }
+    }
+
+    fn good() -> abi::instance::Traits {
+        abi::instance::Traits {
+            size: size_of::<abi::instance::Traits>() as u32,
+            exclusive: 1,
+            max_unsettled: 0,
+            max_in_flight: u32::MAX,
+            streams: Slice::of(b"[]"),
+        }
+    }
+
+    #[test]
+    fn traits_are_bounded_and_a_newer_plugins_are_read_as_far_as_they_are_known() {
+        #[repr(C)]
+        struct Newer {
+            known: abi::instance::Traits,
+            appended: u64,
+        }
+        let newer = Newer {
+            known: abi::instance::Traits {
+                size: size_of::<Newer>() as u32,
+                ..good()
+            },
+            appended: u64::MAX,
+        };
+        let expected = Traits {
+            exclusive: true,
+            max_unsettled: 1,
+            max_in_flight: MOST_IN_FLIGHT,
+        };
+        assert_eq!(read_of(&good()), Ok(expected));
+        assert_eq!(read_of(&newer.known), Ok(expected));
+        assert_eq!(newer.appended, u64::MAX);
+    }
+
+    #[test]
+    fn traits_that_are_shorter_than_in_the_first_version_are_refused() {
+        let short = abi::instance::Traits {
+            size: size_of::<abi::instance::Traits>() as u32 - 8,
+            ..good()
+        };
+        assert!(read_of(&short).unwrap_err().contains("shorter"));
+        // SAFETY: null is refused.
+        assert!(unsafe { Traits::read(std::ptr::null()) }.is_err());
+    }
+}

@@ -137,13 +137,18 @@ impl Outcome {
             Status::CANCELLED => FailureKind::Cancelled,
             _ => FailureKind::Contract,
         };
-        let message = if self.message.is_empty() {
+        let message = match kind {
+            // A failure of this kind says so by itself when it is shown.
+            FailureKind::Panicked => without_panicked(&self.message),
+            _ => &self.message,
+        };
+        let message = if message.is_empty() {
             format!(
                 "{call} failed ({}), the plugin does not say why",
                 self.status.name()
             )
         } else {
-            self.message
+            message.to_owned()
         };
         Failure {
             kind,
@@ -151,6 +156,11 @@ impl Outcome {
             retry_after: self.retry_after,
         }
     }
+}
+
+fn without_panicked(message: &str) -> &str {
+    let rest = message.strip_prefix("panicked").unwrap_or(message);
+    rest.trim_start_matches([':', ' '])
 }
 
 #[cfg(test)]
@@ -329,6 +339,22 @@ mod tests {
             (u64::MAX, Some(LONGEST_RETRY_AFTER)),
         ] {
             assert_eq!(read_of(&outcome(asked), 0).unwrap().retry_after, kept);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_called_one_once() {
+        for (message, shown) in [
+            (
+                "panicked at src/lib.rs:3:5: boom",
+                "panicked: at src/lib.rs:3:5: boom",
+            ),
+            ("panicked: boom", "panicked: boom"),
+            ("boom", "panicked: boom"),
+        ] {
+            let outcome = abi::Outcome::new(Status::PANICKED, Slice::of(message.as_bytes()));
+            let failure = read_of(&outcome, 0).unwrap().into_failure("consume");
+            assert_eq!(failure.to_string(), shown);
         }
     }
 

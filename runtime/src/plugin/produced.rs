@@ -163,3 +163,101 @@ impl AsRef<[u8]> for Part {
         bytes.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A struct of a plugin whose version has more.
+    #[repr(C)]
+    struct Newer<T> {
+        known: T,
+        appended: u64,
+    }
+
+    unsafe extern "C" fn release(owner: *mut c_void) {
+        // SAFETY: the counter of a test, which outlives its batch.
+        unsafe { &*owner.cast::<AtomicU32>() }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn message(payload: &[u8]) -> Newer<abi::source::ProducedMessage> {
+        Newer {
+            known: abi::source::ProducedMessage {
+                id_low: 7,
+                id_high: 0,
+                checksum: 0,
+                timestamp: 0,
+                origin_timestamp: 0,
+                // Bits that this version does not know are ignored.
+                present: abi::source::HAS_ID | 1 << 31,
+                reserved: 9,
+                payload: Slice::of(payload),
+                headers: Slice::EMPTY,
+                key: Slice::EMPTY,
+                route: Slice::EMPTY,
+                offset: Slice::EMPTY,
+            },
+            appended: u64::MAX,
+        }
+    }
+
+    fn batch(
+        messages: &[Newer<abi::source::ProducedMessage>],
+        released: &AtomicU32,
+    ) -> Newer<abi::source::ProducedBatch> {
+        Newer {
+            known: abi::source::ProducedBatch {
+                size: size_of::<Newer<abi::source::ProducedBatch>>() as u32,
+                stride: size_of::<Newer<abi::source::ProducedMessage>>() as u32,
+                messages: messages.as_ptr().cast(),
+                len: messages.len(),
+                schema: abi::schema::RAW,
+                flags: abi::source::ENDED | 1 << 31,
+                state_present: 0,
+                reserved: 9,
+                state: Slice::EMPTY,
+                owner: (&raw const *released).cast_mut().cast(),
+                release: Some(release),
+            },
+            appended: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn a_newer_plugins_batch_is_read_as_far_as_it_is_known_and_given_back_once() {
+        let released = AtomicU32::new(0);
+        let messages = [message(b"one"), message(b"two")];
+        let batch = batch(&messages, &released);
+        // SAFETY: as long as it says; all it points at outlives what is made of it.
+        let read = unsafe { ProducedBatch::read(&raw const batch.known) }.unwrap();
+        let payloads: Vec<_> = read
+            .messages
+            .iter()
+            .map(|message| &message.payload[..])
+            .collect();
+        assert_eq!(payloads, [b"one", b"two"]);
+        assert_eq!((read.messages[1].id, read.ended), (Some(7), true));
+        assert_eq!(read.messages[1].key, None);
+        assert_eq!((batch.appended, messages[0].appended), (u64::MAX, u64::MAX));
+        assert_eq!(released.load(Ordering::Relaxed), 0);
+        drop(read);
+        assert_eq!(released.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_batch_that_is_shorter_than_in_the_first_version_is_refused() {
+        let released = AtomicU32::new(0);
+        let mut batch = batch(&[], &released);
+        batch.known.size = size_of::<abi::source::ProducedBatch>() as u32 - 8;
+        // SAFETY: longer than it says.
+        let refused = unsafe { ProducedBatch::read(&raw const batch.known) };
+        assert!(refused.is_err());
+        assert_eq!(
+            released.load(Ordering::Relaxed),
+            0,
+            "what gives it back could not be read"
+        );
+    }
+}

@@ -106,15 +106,19 @@ pub fn patient() -> Deadlines {
     }
 }
 
-/// Deadlines that a call which hangs reaches at once.
-pub fn hasty() -> Deadlines {
-    let soon = Duration::from_millis(100);
-    Deadlines {
-        open: soon,
-        consume: soon,
-        poll: Some(soon),
-        close: soon,
+/// How long a call may take that is meant to miss its deadline.
+pub const HASTE: Duration = Duration::from_millis(100);
+
+/// Deadlines that a call which hangs at this entry point reaches at once. All others stay patient: the machine may be slow.
+pub fn hasty_at(entry: &str) -> Deadlines {
+    let mut deadlines = patient();
+    match entry {
+        "open" => deadlines.open = HASTE,
+        "poll" => deadlines.poll = Some(HASTE),
+        "close" => deadlines.close = HASTE,
+        _ => deadlines.consume = HASTE,
     }
+    deadlines
 }
 
 pub async fn open_sink(
@@ -176,4 +180,16 @@ pub async fn text_of(path: &Path) -> String {
     tokio::time::timeout(PATIENCE, wait)
         .await
         .unwrap_or_else(|_| panic!("`{}` never appeared", path.display()))
+}
+
+/// Waits until something is so.
+pub async fn until(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("what a test waits for comes about");
 }

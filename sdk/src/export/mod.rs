@@ -1,8 +1,8 @@
 //! The guest side of the fence: what the macros' `extern "C"` functions call. Not for authors; the macros' expansions are the
 //! only users outside this crate.
 //!
-//! One call, from top to bottom: a shim in [`sink`] or [`source`] makes a [`guard::Guard`] of the host's completion, reads what the
-//! host lent, and starts a [`task::Task`] on the [`library`]'s own runtime. The task runs the author's future inside the
+//! One call, from top to bottom: a shim in `sink` or `source` makes a `Guard` of the host's completion, reads what the
+//! host lent, and starts a `Task` on the library's own runtime. The task runs the author's future inside the
 //! instance's span, catches panics, obeys a cancel, drops the future, and only then lets the guard complete the call.
 #![expect(
     unsafe_code,

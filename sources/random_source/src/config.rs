@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// What one poll may make at most, in bytes: it is made in memory.
 const LARGEST_POLL: u64 = 256 * 1024 * 1024;
 
-/// `[plugin_config]` of a random source, resolved.
+/// `[plugin_config]` of a random source.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
 #[schemars(with = "Written")]

@@ -1,7 +1,7 @@
 //! Messages on their way out. Batches are read from their files straight into the reply; an empty poll may be
 //! held for a while, so that idle consumers cost little.
 
-use std::{pin::pin, time::Instant};
+use std::{io, pin::pin, time::Instant};
 
 use iggy_binary_protocol::{
     HEADER_SIZE, WireDecode, WireEncode, WirePollingStrategy,
@@ -31,6 +31,8 @@ const FIRST: u8 = 3;
 const LAST: u8 = 4;
 /// Bytes of the response header.
 const PREFIX: usize = 16;
+/// How often a poll looks again when what it found was removed before it was read.
+const LOOKS: usize = 3;
 
 /// How a look at the partition ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,42 +77,61 @@ async fn hold(call: &mut Call<'_>, request: &PollMessagesRequest) -> Result<(), 
 }
 
 fn serve(call: &mut Call<'_>, request: &PollMessagesRequest) -> Result<Served, Failure> {
-    let Some((at, reader)) = admit(call.shared, call.connection, request)? else {
+    for _ in 0..LOOKS {
+        if let Some(served) = look(call, request)? {
+            return Ok(served);
+        }
+    }
+    Err(IggyError::CannotReadMessage.into())
+}
+
+/// Looks for messages; `None` if retention or a purge took away what was being looked at.
+fn look(call: &mut Call<'_>, request: &PollMessagesRequest) -> Result<Option<Served>, Failure> {
+    let (shared, connection) = (call.shared, call.connection);
+    let Some((at, reader)) = admit(shared, connection, request)? else {
         fence(call.reply);
-        return Ok(Served::Answered);
+        return Ok(Some(Served::Answered));
     };
-    let partition = call.shared.log(at)?;
-    let plan = blocking(|| plan(&partition, reader, request))?;
+    let Some(partition) = shared.logs.get(at.log) else {
+        return Ok(None);
+    };
+    let Some(plan) = found(plan(&partition, reader, request))? else {
+        return Ok(None);
+    };
     if plan.wanted.is_empty() {
         call.reply.encode(&PollMessagesResponseHeader {
             partition_id: at.partition,
             current_offset: plan.current,
             messages_count: 0,
         });
-        let elsewhere =
-            request.count == 0 || has_more_elsewhere(call.shared, call.connection, at, reader);
-        return Ok(if elsewhere {
-            Served::Answered
-        } else {
+        let wait = request.count > 0 && !has_more_elsewhere(shared, connection, at, reader);
+        return Ok(Some(if wait {
             Served::Empty
-        });
+        } else {
+            Served::Answered
+        }));
     }
-    let last = blocking(|| read(call.reply, at, &plan)).map_err(|error| {
-        tracing::error!(%error, partition = ?at, offset = plan.wanted.start, "messages not readable");
-        IggyError::CannotReadMessage
-    })?;
-    if !hand_out(
-        call.shared,
-        call.connection,
-        at,
-        reader,
-        last,
-        request.auto_commit,
-    )? {
+    let Some(last) = found(blocking(|| read(call.reply, at, &plan)))? else {
+        call.reply.rewind();
+        return Ok(None);
+    };
+    if !hand_out(shared, connection, at, reader, last, request.auto_commit)? {
         call.reply.rewind();
         fence(call.reply);
     }
-    Ok(Served::Answered)
+    Ok(Some(Served::Answered))
+}
+
+/// Tells files that are gone from files that cannot be read.
+fn found<T>(result: io::Result<T>) -> Result<Option<T>, IggyError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            tracing::error!(%error, "messages not readable");
+            Err(IggyError::CannotReadMessage)
+        }
+    }
 }
 
 /// Finds the partition, or `None` if the member has to ask for its partitions first.
@@ -156,18 +177,11 @@ fn admit_member(
     }
 }
 
-fn plan(
-    partition: &Partition,
-    reader: Reader,
-    request: &PollMessagesRequest,
-) -> Result<Plan, IggyError> {
+fn plan(partition: &Partition, reader: Reader, request: &PollMessagesRequest) -> io::Result<Plan> {
     let WirePollingStrategy { kind, value } = request.strategy;
     let start = match kind {
         OFFSET => value,
-        TIMESTAMP => partition.since(value).map_err(|error| {
-            tracing::error!(%error, timestamp = value, "messages not searchable");
-            IggyError::CannotReadMessageTimestamp
-        })?,
+        TIMESTAMP => blocking(|| partition.since(value))?,
         FIRST => 0,
         LAST => partition.last(request.count),
         _ => partition
@@ -179,14 +193,14 @@ fn plan(
 
 /// Reads whole batches behind the room for the prefix, cuts them to what is wanted, and lets the frame begin
 /// right before the first wanted one. Returns the last offset in the reply.
-fn read(reply: &mut Reply, at: PartitionAt, plan: &Plan) -> std::io::Result<u64> {
+fn read(reply: &mut Reply, at: PartitionAt, plan: &Plan) -> io::Result<u64> {
     reply.rewind();
     let body = reply.space(PREFIX + plan.length);
     let run = &mut body[PREFIX..];
     plan.read(run)?;
-    let cut = batch::cut(run, plan.wanted.clone()).map_err(std::io::Error::other)?;
+    let cut = batch::cut(run, plan.wanted.clone()).map_err(io::Error::other)?;
     if cut.messages == 0 {
-        return Err(std::io::Error::other(
+        return Err(io::Error::other(
             "the batches do not hold the offsets their index promises",
         ));
     }
@@ -254,7 +268,7 @@ fn has_more_elsewhere(shared: &Shared, connection: u32, at: PartitionAt, reader:
     others.into_iter().any(|(log, position)| {
         shared.logs.get(log).is_some_and(|partition| {
             let stored = partition.stored_offset(reader.key).map(|stored| stored + 1);
-            partition.stats().next > position.max(stored).unwrap_or(0)
+            partition.end() > position.max(stored).unwrap_or(0)
         })
     })
 }

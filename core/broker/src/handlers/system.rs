@@ -209,6 +209,7 @@ pub(crate) fn stats(call: Call<'_>) -> Result<(), Failure> {
     let shared = call.shared;
     let totals = totals(shared);
     let process = process::usage();
+    let (free_disk_space, total_disk_space) = process::disk_space(&shared.config.dir);
     let now = now_micros();
     call.reply.encode(&StatsResponse {
         process_id: std::process::id(),
@@ -237,8 +238,8 @@ pub(crate) fn stats(call: Call<'_>) -> Result<(), Failure> {
         iggy_server_semver: Some(IGGY_PROTOCOL_VERSION),
         cache_metrics: Vec::new(),
         threads_count: process.threads,
-        free_disk_space: 0,
-        total_disk_space: 0,
+        free_disk_space,
+        total_disk_space,
     });
     Ok(())
 }

@@ -11,4 +11,5 @@ pub(crate) mod logs;
 pub(crate) mod offsets;
 pub(crate) mod partition;
 pub(crate) mod retention;
+mod salvage;
 mod segment;

@@ -13,6 +13,7 @@ use iggy_binary_protocol::batch::{BATCH_HEADER_SIZE, BatchHeader, decode_batch_s
 use super::{
     file,
     index::{Entry, Index, Summary},
+    salvage,
 };
 
 /// Scans read this much at a time, or one batch if that is more.
@@ -22,10 +23,35 @@ const SCAN_CHUNK: u64 = 4 * 1024 * 1024;
 pub(crate) struct Segment {
     pub(crate) summary: Summary,
     pub(crate) index: Index,
-    pub(crate) file: Arc<File>,
-    /// Whether the file is on stable storage and its index beside it. Recovery trusts such a segment.
-    pub(crate) sealed: bool,
+    pub(crate) source: Source,
     path: PathBuf,
+}
+
+/// Where a segment's bytes are. A segment is open until it is sealed: until its file is on stable storage and
+/// its index beside it. Recovery trusts a sealed one.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Open(Arc<File>),
+    /// Opened by each reader, so that old data does not use up file descriptors.
+    Sealed(PathBuf),
+}
+
+impl Source {
+    /// The file, opened if need be.
+    pub(crate) fn open(&self) -> io::Result<Arc<File>> {
+        match self {
+            Self::Open(file) => Ok(file.clone()),
+            Self::Sealed(path) => Ok(Arc::new(File::open(path)?)),
+        }
+    }
+
+    /// The file if it is not sealed.
+    pub(crate) fn opened(&self) -> Option<Arc<File>> {
+        match self {
+            Self::Open(file) => Some(file.clone()),
+            Self::Sealed(_) => None,
+        }
+    }
 }
 
 /// An index on its way to its file.
@@ -54,11 +80,16 @@ struct Scan {
 
 impl Segment {
     /// Creates an empty segment whose first message will have offset `base`.
-    pub(crate) fn create(directory: &Path, base: u64, newest: u64) -> io::Result<Self> {
+    pub(crate) fn create(
+        directory: &Path,
+        base: u64,
+        newest: u64,
+    ) -> io::Result<(Self, Arc<File>)> {
         let path = path(directory, base);
         let file = file::open(&path)?;
         file.set_len(0)?;
-        Ok(Self {
+        let file = Arc::new(file);
+        let segment = Self {
             summary: Summary {
                 base,
                 next: base,
@@ -66,10 +97,10 @@ impl Segment {
                 newest,
             },
             index: Index::default(),
-            file: Arc::new(file),
-            sealed: false,
+            source: Source::Open(file.clone()),
             path,
-        })
+        };
+        Ok((segment, file))
     }
 
     /// Opens the last segment of a partition: every batch is verified, what follows the last sound one is cut off.
@@ -79,6 +110,7 @@ impl Segment {
         let length = file.metadata()?.len();
         let Scan { index, summary } = scan(&file, base, length)?;
         if summary.size < length {
+            salvage::keep_batches(&path, &file, summary.size..length, summary.next)?;
             tracing::warn!(path = %path.display(), bytes = length - summary.size, "torn tail cut off");
             file.set_len(summary.size)?;
             file.sync_all()?;
@@ -88,8 +120,7 @@ impl Segment {
         Ok(Self {
             summary,
             index,
-            file: Arc::new(file),
-            sealed: false,
+            source: Source::Open(Arc::new(file)),
             path,
         })
     }
@@ -107,8 +138,7 @@ impl Segment {
             return Ok(Self {
                 summary,
                 index,
-                file: Arc::new(file),
-                sealed: true,
+                source: Source::Sealed(path.clone()),
                 path,
             });
         }
@@ -123,8 +153,7 @@ impl Segment {
         Ok(Self {
             summary,
             index,
-            file: Arc::new(file),
-            sealed: false,
+            source: Source::Open(Arc::new(file)),
             path,
         })
     }
@@ -140,6 +169,16 @@ impl Segment {
         self.summary.next += u64::from(messages);
         self.summary.size += length;
         self.summary.newest = timestamp;
+    }
+
+    /// Whether this segment is open as `file`.
+    pub(crate) fn is_open_as(&self, file: &Arc<File>) -> bool {
+        matches!(&self.source, Source::Open(own) if Arc::ptr_eq(own, file))
+    }
+
+    /// Turns the segment into a sealed one, its index being saved.
+    pub(crate) fn close(&mut self) {
+        self.source = Source::Sealed(self.path.clone());
     }
 
     /// The index to save once the file is on stable storage.

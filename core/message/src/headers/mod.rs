@@ -4,6 +4,8 @@
 //! The SDK shows them to authors; the fence and the runtime carry them as bytes.
 
 mod field;
+#[cfg(feature = "iggy")]
+mod iggy;
 mod kind;
 mod wire;
 

@@ -89,10 +89,11 @@ impl Producer {
     /// A topic's partitions are counted anew now and then. When that fails the last count goes on serving: the send will tell.
     async fn refresh(&self, messages: &[(usize, Produced)]) {
         for (output, target) in self.targets.iter().enumerate() {
-            if target.is_stale() && messages.iter().any(|(number, _)| *number == output) {
-                if let Err(failure) = target.recount(&self.client).await {
-                    debug!(error = %failure, "the partitions of a topic could not be counted again");
-                }
+            if !target.is_stale() || messages.iter().all(|(number, _)| *number != output) {
+                continue;
+            }
+            if let Err(failure) = target.recount(&self.client).await {
+                debug!(error = %failure, "the partitions of a topic could not be counted again");
             }
         }
     }

@@ -101,7 +101,8 @@ static FILE *forget(uint32_t number) {
   return file;
 }
 
-void iggy_sink_open_v1(const iggy_open *open, iggy_completion completion) {
+void iggy_sink_open_v1(const iggy_open *open, uint64_t call, iggy_completion completion) {
+  (void)call;
   host = open->host;
   char *path = path_in(open->config);
   if (!path) {
@@ -178,8 +179,8 @@ void iggy_sink_consume_v1(uint32_t number, uint64_t call, const iggy_consumed_ba
   pthread_detach(thread);
 }
 
-void iggy_sink_flush_v1(uint32_t number, uint64_t call, iggy_completion completion) {
-  (void)call;
+void iggy_sink_flush_v1(uint32_t number, uint64_t call, const iggy_flush_request *request, iggy_completion completion) {
+  (void)call, (void)request;
   FILE *file = file_of(number);
   end(completion, file && fflush(file) == 0 ? IGGY_OK : IGGY_TRANSIENT, TEXT(""), NULL);
 }

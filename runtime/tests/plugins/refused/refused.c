@@ -58,7 +58,8 @@ static void done(iggy_completion completion, const void *value) {
   completion.complete(completion.context, &outcome, value);
 }
 
-void iggy_sink_open_v1(const iggy_open *open, iggy_completion completion) {
+void iggy_sink_open_v1(const iggy_open *open, uint64_t call, iggy_completion completion) {
+  (void)call;
   (void)open;
   iggy_traits traits = {.size = sizeof(traits)};
   done(completion, &traits);
@@ -70,8 +71,8 @@ void iggy_sink_consume_v1(uint32_t instance, uint64_t call, const iggy_consumed_
 }
 
 #ifndef NO_FLUSH
-void iggy_sink_flush_v1(uint32_t instance, uint64_t call, iggy_completion completion) {
-  (void)instance, (void)call;
+void iggy_sink_flush_v1(uint32_t instance, uint64_t call, const iggy_flush_request *request, iggy_completion completion) {
+  (void)instance, (void)call, (void)request;
   done(completion, NULL);
 }
 #endif

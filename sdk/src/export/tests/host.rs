@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses another part of it")]
 
 use std::{
+    any::Any,
     ffi::c_void,
     sync::{
         Arc, Condvar, Mutex,
@@ -39,7 +40,9 @@ struct Slot<T> {
     then: Box<dyn Fn() + Send + Sync>,
 }
 
-impl<T: Copy> Call<T> {
+static KEPT: Mutex<Vec<Arc<dyn Any + Send + Sync>>> = Mutex::new(Vec::new());
+
+impl<T: Copy + Send + 'static> Call<T> {
     /// Makes a call through `enter`.
     pub(crate) fn make(enter: impl FnOnce(Completion<T>)) -> Self {
         Self::make_then(enter, || {})
@@ -55,10 +58,12 @@ impl<T: Copy> Call<T> {
             changed: Condvar::new(),
             then: Box::new(then),
         });
-        // Leaked, so that a completion that comes late or twice is seen and does not crash the test.
-        let context = Arc::into_raw(Arc::clone(&slot));
+        // Kept for ever, so that a completion that comes late or twice is seen and does not crash the test.
+        KEPT.lock()
+            .unwrap()
+            .push(Arc::clone(&slot) as Arc<dyn Any + Send + Sync>);
         enter(Completion {
-            context: context.cast_mut().cast(),
+            context: Arc::as_ptr(&slot).cast_mut().cast(),
             complete: complete::<T>,
         });
         Self(slot)
@@ -96,7 +101,7 @@ unsafe extern "C" fn complete<T: Copy>(
     outcome: *const Outcome,
     value: *const T,
 ) {
-    // SAFETY: leaked by `make_then`.
+    // SAFETY: kept alive by `make_then`.
     let slot = unsafe { &*context.cast_const().cast::<Slot<T>>() };
     (slot.then)();
     // SAFETY: not null and alive until this function returns (`Completion`).

@@ -1,11 +1,15 @@
 //! A partition against a plain list: what was appended is what is read, also after the files were opened
 //! anew, rolled, trimmed or torn.
 
+use iggy_common::IggyError;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{
-    super::batch::{admit, cut, tests::encoded},
+    super::{
+        batch::{admit, cut, tests::encoded},
+        offsets::Key,
+    },
     *,
 };
 
@@ -157,25 +161,83 @@ fn a_retired_partition_takes_nothing_more() {
 
 #[test]
 fn a_reader_is_not_disturbed_by_retention() {
+    for sealed in [false, true] {
+        let directory = TempDir::new().unwrap();
+        let partition = Partition::create(settings(directory.path(), 500));
+        for _ in 0..5 {
+            append(&partition, &[vec![1; 300]]);
+        }
+        if sealed {
+            partition.seal_full().unwrap();
+        }
+        let plan = partition.plan(0, 5);
+        let removed = partition.remove_segments(10).unwrap();
+        assert_eq!(removed, 4, "the last one is not full");
+        let mut buffer = vec![0; plan.length];
+        match plan.read(&mut buffer) {
+            Ok(()) => assert_eq!(cut(&mut buffer, 0..5).unwrap().messages, 5),
+            Err(error) => assert!(sealed && error.kind() == io::ErrorKind::NotFound, "{error}"),
+        }
+        assert_eq!(
+            read(&partition, 0, 5),
+            [(4, 300)],
+            "what is gone is skipped"
+        );
+    }
+}
+
+#[test]
+fn what_lies_behind_damage_is_set_aside() {
     let directory = TempDir::new().unwrap();
-    let partition = Partition::create(settings(directory.path(), 500));
-    for _ in 0..5 {
+    let partition = Partition::create(settings(directory.path(), 1_000_000));
+    for _ in 0..3 {
+        append(&partition, &[vec![1; 100], vec![2; 200]]);
+    }
+    drop(partition);
+    let path = last_segment(directory.path());
+    let mut content = fs::read(&path).unwrap();
+    let batch = content.len() / 3;
+    content[batch + 300] ^= 1;
+    fs::write(&path, &content).unwrap();
+    let partition = Partition::open(settings(directory.path(), 1_000_000)).unwrap();
+    assert_eq!(partition.stats().messages, 2);
+    let kept = fs::read_dir(path.parent().unwrap()).unwrap();
+    let kept = kept
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("damaged"));
+    assert_eq!(fs::read(kept.unwrap()).unwrap(), content[batch..]);
+    assert_eq!(append(&partition, &[vec![3; 10]]), 2);
+}
+
+#[test]
+fn a_damaged_sealed_segment_leaves_a_gap_that_readers_cross() {
+    let directory = TempDir::new().unwrap();
+    let partition = Partition::create(settings(directory.path(), 1_000));
+    for _ in 0..6 {
         append(&partition, &[vec![1; 300]]);
     }
-    let plan = partition.plan(0, 5);
+    drop(partition);
+    let bases = segment::list(&directory.path().join("log")).unwrap();
+    let path = directory
+        .path()
+        .join("log")
+        .join(format!("{:020}.log", bases[0]));
+    let mut content = fs::read(&path).unwrap();
+    let last = content.len() - 1;
+    content[last] ^= 1;
+    fs::write(&path, &content).unwrap();
+    let partition = Partition::open(settings(directory.path(), 1_000)).unwrap();
+    let lost = bases[1] - 1;
+    let offsets: Vec<_> = read(&partition, 0, 10)
+        .iter()
+        .map(|(offset, _)| *offset)
+        .collect();
     assert_eq!(
-        partition.remove_segments(10).unwrap(),
-        4,
-        "the last one is not sealed"
+        offsets,
+        (0..6).filter(|offset| *offset != lost).collect::<Vec<_>>()
     );
-    let mut buffer = vec![0; plan.length];
-    plan.read(&mut buffer).unwrap();
-    assert_eq!(cut(&mut buffer, 0..5).unwrap().messages, 5);
-    assert_eq!(
-        read(&partition, 0, 5),
-        [(4, 300)],
-        "what is gone is skipped"
-    );
+    assert_eq!(read(&partition, lost, 1), [(lost + 1, 300)]);
+    assert_eq!(partition.stats().next, 6);
 }
 
 #[test]
@@ -193,12 +255,12 @@ fn an_expired_last_segment_goes_too_and_offsets_go_on() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn what_was_appended_is_what_is_read(
         batches in prop::collection::vec(prop::collection::vec(prop_oneof![9 => 0..300usize, 1 => 0..40_000usize], 1..8), 1..60),
-        segment_size in prop_oneof![Just(500u64), Just(20_000), Just(10_000_000)],
+        segment_size in prop_oneof![Just(2_000u64), Just(20_000), Just(10_000_000)],
         polls in prop::collection::vec((0..300u64, 1..300u32), 1..30),
         seal in any::<bool>(),
         reopen in any::<bool>(),

@@ -7,7 +7,8 @@
 use std::thread;
 
 use iggy_connector_abi::{
-    Completion, Nothing, Outcome, Slice, Status, descriptor, instance, sink::ConsumedBatch,
+    Completion, Nothing, Outcome, Slice, Status, descriptor, instance,
+    sink::{ConsumedBatch, FlushRequest},
 };
 use misbehaviour::Values;
 
@@ -27,10 +28,11 @@ extern "C" fn iggy_connector_shutdown_v1(_timeout_ms: u64) -> u32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn iggy_sink_open_v1(
     open: *const instance::Open,
+    call: u64,
     completion: Completion<instance::Traits>,
 ) {
     // SAFETY: the host's promise (`OpenFn`), passed on.
-    unsafe { misbehaviour::open(open, completion) }
+    unsafe { misbehaviour::open(open, call, completion) }
 }
 
 #[unsafe(no_mangle)]
@@ -53,7 +55,7 @@ fn read_late(instance: u32, batch: usize, completion: Completion<Nothing>) {
         misbehaviour::await_signal(&signal);
         let batch: *const ConsumedBatch = std::ptr::with_exposed_provenance(batch);
         // SAFETY: lent until the completion, which comes below (`Consume`).
-        let batch = unsafe { batch.read() };
+        let batch = unsafe { iggy_connector_abi::read(batch) }.expect("a batch");
         // SAFETY: as above.
         let messages = unsafe { batch.messages() };
         let text = messages.into_iter().flat_map(|messages| messages.iter());
@@ -71,7 +73,12 @@ fn read_late(instance: u32, batch: usize, completion: Completion<Nothing>) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn iggy_sink_flush_v1(instance: u32, call: u64, completion: Completion<Nothing>) {
+extern "C" fn iggy_sink_flush_v1(
+    instance: u32,
+    call: u64,
+    _request: *const FlushRequest,
+    completion: Completion<Nothing>,
+) {
     misbehaviour::act("flush", instance, call, completion, Values::NONE);
 }
 
@@ -79,6 +86,11 @@ extern "C" fn iggy_sink_flush_v1(instance: u32, call: u64, completion: Completio
 extern "C" fn iggy_sink_health_v1(instance: u32, call: u64, completion: Completion<Nothing>) {
     if misbehaviour::deed(instance, "health").as_deref() == Some("report") {
         let text = format!("cancels={}", misbehaviour::cancels());
+        let outcome = Outcome::new(Status::TRANSIENT, Slice::of(text.as_bytes()));
+        return misbehaviour::finish(completion, &outcome);
+    }
+    if misbehaviour::deed(instance, "health").as_deref() == Some("report_closes") {
+        let text = format!("closes={}", misbehaviour::closes());
         let outcome = Outcome::new(Status::TRANSIENT, Slice::of(text.as_bytes()));
         return misbehaviour::finish(completion, &outcome);
     }
@@ -92,6 +104,7 @@ extern "C" fn iggy_sink_cancel_v1(instance: u32, call: u64) {
 
 #[unsafe(no_mangle)]
 extern "C" fn iggy_sink_close_v1(instance: u32, call: u64, completion: Completion<Nothing>) {
+    misbehaviour::closed();
     misbehaviour::act("close", instance, call, completion, Values::NONE);
 }
 
@@ -99,7 +112,7 @@ const _: () = {
     use iggy_connector_abi::sink;
     const _: instance::OpenFn = iggy_sink_open_v1;
     const _: sink::Consume = iggy_sink_consume_v1;
-    const _: instance::Plain = iggy_sink_flush_v1;
+    const _: sink::Flush = iggy_sink_flush_v1;
     const _: instance::Plain = iggy_sink_health_v1;
     const _: instance::Plain = iggy_sink_close_v1;
     const _: instance::Cancel = iggy_sink_cancel_v1;

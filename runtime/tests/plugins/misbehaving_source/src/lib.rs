@@ -13,7 +13,7 @@ use std::{
 
 use iggy_connector_abi::{
     Completion, Nothing, Outcome, Slice, Status, descriptor, instance,
-    source::{self, ProducedBatch, ProducedMessage, Settlement},
+    source::{self, PollRequest, ProducedBatch, ProducedMessage, Settlement},
 };
 use misbehaviour::Values;
 
@@ -42,14 +42,20 @@ extern "C" fn iggy_connector_shutdown_v1(_timeout_ms: u64) -> u32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn iggy_source_open_v1(
     open: *const instance::Open,
+    call: u64,
     completion: Completion<instance::Traits>,
 ) {
     // SAFETY: the host's promise (`OpenFn`), passed on.
-    unsafe { misbehaviour::open(open, completion) }
+    unsafe { misbehaviour::open(open, call, completion) }
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn iggy_source_poll_v1(instance: u32, call: u64, completion: Completion<ProducedBatch>) {
+extern "C" fn iggy_source_poll_v1(
+    instance: u32,
+    call: u64,
+    _request: *const PollRequest,
+    completion: Completion<ProducedBatch>,
+) {
     let deed = misbehaviour::deed(instance, "poll").unwrap_or_default();
     if matches!(&*deed, "never" | "wait") {
         // No batch is made: nobody would give it back.

@@ -10,7 +10,10 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -57,6 +60,7 @@ static PLANS: Mutex<Option<HashMap<u32, Plan>>> = Mutex::new(None);
 type Ends = HashMap<(u32, u64), Box<dyn FnOnce() + Send>>;
 static WAITING: Mutex<Option<Ends>> = Mutex::new(None);
 static CANCELS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static CLOSES: AtomicUsize = AtomicUsize::new(0);
 
 /// What every instance tells about itself.
 pub static TRAITS: instance::Traits = instance::Traits {
@@ -64,6 +68,7 @@ pub static TRAITS: instance::Traits = instance::Traits {
     exclusive: 1,
     max_unsettled: 3,
     max_in_flight: 4,
+    streams: Slice::EMPTY,
 };
 
 static SHORT_TRAITS: instance::Traits = instance::Traits { size: 4, ..TRAITS };
@@ -74,6 +79,8 @@ pub const fn descriptor(direction: u32, name: &'static str) -> descriptor::Descr
         magic: descriptor::MAGIC,
         abi_version: iggy_connector_abi::ABI_VERSION,
         size: size_of::<descriptor::Descriptor>() as u32,
+        minor: iggy_connector_abi::ABI_MINOR,
+        flags: 0,
         direction,
         panic: descriptor::PANIC_UNWIND,
         name: Slice::of(name.as_bytes()),
@@ -92,9 +99,13 @@ pub const SCHEMA: u32 = schema::RAW;
 /// # Safety
 ///
 /// `open` is alive; see [`instance::OpenFn`].
-pub unsafe fn open(open: *const instance::Open, completion: Completion<instance::Traits>) {
+pub unsafe fn open(
+    open: *const instance::Open,
+    call: u64,
+    completion: Completion<instance::Traits>,
+) {
     // SAFETY: alive by the caller's promise.
-    let open = unsafe { open.read() };
+    let open = unsafe { iggy_connector_abi::read(open) }.expect("a host opens with something");
     // SAFETY: alive by the caller's promise.
     let config = unsafe { open.config.bytes() }.unwrap_or_default();
     let plan = Plan::read(config);
@@ -105,7 +116,7 @@ pub unsafe fn open(open: *const instance::Open, completion: Completion<instance:
         good: &raw const TRAITS,
         short: &raw const SHORT_TRAITS,
     };
-    act("open", open.instance, 0, completion, values);
+    act("open", open.instance, call, completion, values);
 }
 
 /// Ends a call as the instance's plan says.
@@ -176,6 +187,16 @@ pub fn cancel(instance: u32, call: u64) {
 /// How often anything was cancelled.
 pub fn cancels() -> usize {
     lock(&CANCELS).len()
+}
+
+/// Counts a close.
+pub fn closed() {
+    CLOSES.fetch_add(1, Ordering::SeqCst);
+}
+
+/// How many instances were closed.
+pub fn closes() -> usize {
+    CLOSES.load(Ordering::SeqCst)
 }
 
 /// Completes a call that has no value.

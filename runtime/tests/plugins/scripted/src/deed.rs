@@ -17,6 +17,11 @@ pub async fn perform(deed: &str) -> Result<(), Error> {
         "fatal" => Err(Error::fatal("no table")),
         "records" => Err(Error::failed([(0, Error::invalid("bad first"))])),
         "suffix" => Err(Error::failed_from(0, Error::transient("busy from here"))),
+        "suffix_later" => {
+            let busy = Error::transient("busy from here");
+            let busy = busy.with_retry_after(Duration::from_millis(1500));
+            Err(Error::failed_from(0, busy))
+        }
         "outside" => Err(Error::failed([(1000, Error::invalid("nobody"))])),
         "panic" => panic!("boom"),
         "panic_twice" => panic::panic_any(PanicsOnDrop),

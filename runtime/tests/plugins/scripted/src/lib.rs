@@ -7,4 +7,25 @@ pub mod deed;
 pub mod sink;
 pub mod source;
 
-pub use iggy_connector_sdk::{ConnectorState, Schema, source::SourceBatchResult, testing};
+use iggy_connector_sdk::testing::{Outcome, Status};
+
+pub use iggy_connector_sdk;
+
+/// What the runtime learns from an outcome. The message of a call that went well, with or without failed records, is not part of it.
+fn seen(outcome: &Outcome) -> String {
+    let Outcome {
+        status,
+        message,
+        retry_after,
+        failed,
+    } = outcome;
+    if outcome.status.0 == 0 {
+        return format!("ok, but {failed:?}, {retry_after:?}");
+    }
+    // A loaded library tells where a panic was, which a test's own panic hook is spared.
+    let text = match *status {
+        Status::PANICKED => message.rsplit(": ").next(),
+        _ => Some(&**message),
+    };
+    format!("{}: {text:?}, {retry_after:?}", status.name())
+}

@@ -2,22 +2,41 @@
 
 use iggy_connector_sdk::{
     Schema,
-    testing::{Batch, OpenSink, Outcome, SinkPlugin},
+    testing::{Batch, OpenSink, SinkPlugin},
 };
+
+use crate::seen;
 
 /// Drives the plugin through everything it can do and not hang at, and writes down what came of it.
 pub async fn transcript(plugin: &dyn SinkPlugin) -> Vec<String> {
     let mut lines = Vec::new();
+    refused(plugin, &mut lines).await;
+    batches(plugin, &mut lines).await;
+    for deed in ["ok", "transient", "fatal", "panic"] {
+        let config = format!(r#"{{"flush": "{deed}", "health": "{deed}", "close": "{deed}"}}"#);
+        let sink = opened(plugin, &config).await;
+        lines.push(format!("flush {deed}: {}", seen(&sink.flush().await)));
+        lines.push(format!("health {deed}: {}", seen(&sink.health().await)));
+        lines.push(format!("close {deed}: {}", seen(&sink.close().await)));
+    }
+    lines
+}
+
+async fn refused(plugin: &dyn SinkPlugin, lines: &mut Vec<String>) {
     for config in [
         r#"{"open": "fatal"}"#,
+        r#"{"open": "transient"}"#,
         r#"{"open": "panic"}"#,
         r#"{"new": "panic"}"#,
         r#"{"unknown": 1}"#,
-        "[]",
+        r#"{"flush": 1}"#,
     ] {
         let outcome = plugin.open(config).await.err();
-        lines.push(format!("open {config}: {outcome:?}"));
+        lines.push(format!("open {config}: {:?}", outcome.as_ref().map(seen)));
     }
+}
+
+async fn batches(plugin: &dyn SinkPlugin, lines: &mut Vec<String>) {
     let sink = opened(plugin, "{}").await;
     lines.push(format!("traits: {:?}", sink.traits()));
     for deed in [
@@ -27,6 +46,7 @@ pub async fn transcript(plugin: &dyn SinkPlugin) -> Vec<String> {
         "fatal",
         "records",
         "suffix",
+        "suffix_later",
         "panic",
         "panic_twice",
         "slow",
@@ -35,36 +55,21 @@ pub async fn transcript(plugin: &dyn SinkPlugin) -> Vec<String> {
         let outcome = sink
             .consume(&Batch::of(Schema::Text, [deed, "second"]))
             .await;
-        lines.push(format!("consume {deed}: {outcome:?}"));
+        lines.push(format!("consume {deed}: {}", seen(&outcome)));
     }
-    lines.push(format!(
-        "no JSON: {:?}",
-        sink.consume(&Batch::of(Schema::Json, ["{", "1"])).await
-    ));
-    let cancelled = sink
-        .consume_cancelled(&Batch::of(Schema::Text, ["wait"]))
-        .await;
-    lines.push(format!("cancelled: {cancelled:?}"));
-    lines.push(format!(
-        "after it: {:?}",
-        sink.consume(&Batch::of(Schema::Text, ["ok"])).await
-    ));
-    lines.push(format!(
-        "empty: {:?}",
-        sink.consume(&Batch::of(Schema::Text, [""; 0])).await
-    ));
-    lines.push(format!("close: {:?}", sink.close().await));
-    for deed in ["ok", "transient", "fatal", "panic"] {
-        let config = format!(r#"{{"flush": "{deed}", "health": "{deed}", "close": "{deed}"}}"#);
-        let sink = opened(plugin, &config).await;
-        lines.push(format!("flush {deed}: {:?}", sink.flush().await));
-        lines.push(format!("health {deed}: {:?}", sink.health().await));
-        lines.push(format!("close {deed}: {:?}", sink.close().await));
-    }
-    lines
+    let outcome = sink.consume(&Batch::of(Schema::Json, ["{", "1"])).await;
+    lines.push(format!("no JSON: {}", seen(&outcome)));
+    let waiting = Batch::of(Schema::Text, ["wait"]);
+    let cancelled = sink.consume_cancelled(&waiting).await;
+    lines.push(format!("cancelled: {:?}", cancelled.as_ref().map(seen)));
+    let outcome = sink.consume(&Batch::of(Schema::Text, ["ok"])).await;
+    lines.push(format!("after it: {}", seen(&outcome)));
+    let outcome = sink.consume(&Batch::of(Schema::Text, [""; 0])).await;
+    lines.push(format!("empty: {}", seen(&outcome)));
+    lines.push(format!("close: {}", seen(&sink.close().await)));
 }
 
 async fn opened(plugin: &dyn SinkPlugin, config: &str) -> Box<dyn OpenSink> {
-    let opened: Result<_, Outcome> = plugin.open(config).await;
+    let opened = plugin.open(config).await;
     opened.unwrap_or_else(|outcome| panic!("open {config}: {outcome:?}"))
 }

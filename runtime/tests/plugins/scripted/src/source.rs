@@ -3,8 +3,10 @@
 use iggy_connector_sdk::{
     ConnectorState,
     source::SourceBatchResult,
-    testing::{OpenSource, Outcome, SourcePlugin},
+    testing::{OpenSource, SourcePlugin},
 };
+
+use crate::seen;
 
 /// Drives the plugin through everything it can do and not hang at, and writes down what came of it.
 pub async fn transcript(plugin: &dyn SourcePlugin) -> Vec<String> {
@@ -15,35 +17,39 @@ pub async fn transcript(plugin: &dyn SourcePlugin) -> Vec<String> {
         r#"{"unknown": 1}"#,
     ] {
         let outcome = plugin.open(config, None).await.err();
-        lines.push(format!("open {config}: {outcome:?}"));
+        lines.push(format!("open {config}: {:?}", outcome.as_ref().map(seen)));
     }
-    let source = opened(plugin, "{}", None).await;
-    lines.push(format!("traits: {:?}", source.traits()));
-    let first = round(source.as_ref(), SourceBatchResult::Ack, &mut lines).await;
-    round(source.as_ref(), SourceBatchResult::Nack, &mut lines).await;
-    round(source.as_ref(), SourceBatchResult::Ack, &mut lines).await;
-    lines.push(format!("health: {:?}", source.health().await));
-    lines.push(format!("close: {:?}", source.close().await));
-
-    let again = opened(plugin, "{}", first).await;
-    round(again.as_ref(), SourceBatchResult::Ack, &mut lines).await;
-    lines.push(format!("close: {:?}", again.close().await));
-
+    restart(plugin, &mut lines).await;
     for deed in ["transient", "fatal", "panic", "panic_twice"] {
         let config = format!(r#"{{"poll": "{deed}", "health": "{deed}", "close": "{deed}"}}"#);
         let source = opened(plugin, &config, None).await;
-        lines.push(format!("poll {deed}: {:?}", source.poll().await.err()));
-        lines.push(format!("health {deed}: {:?}", source.health().await));
-        lines.push(format!("close {deed}: {:?}", source.close().await));
+        let polled = source.poll().await.err();
+        lines.push(format!("poll {deed}: {:?}", polled.as_ref().map(seen)));
+        lines.push(format!("health {deed}: {}", seen(&source.health().await)));
+        lines.push(format!("close {deed}: {}", seen(&source.close().await)));
     }
-    let source = opened(plugin, r#"{"result": "transient"}"#, None).await;
-    let polled = source.poll().await.ok().map(|polled| polled.poll);
-    if let Some(poll) = polled {
-        let outcome = source.settle(poll, SourceBatchResult::Ack, &[]).await;
-        lines.push(format!("settle transient: {outcome:?}"));
+    for deed in ["transient", "fatal", "panic"] {
+        let config = format!(r#"{{"result": "{deed}"}}"#);
+        let source = opened(plugin, &config, None).await;
+        round(source.as_ref(), SourceBatchResult::Ack, &mut lines).await;
+        lines.push(format!("close: {}", seen(&source.close().await)));
     }
-    lines.push(format!("close: {:?}", source.close().await));
     lines
+}
+
+/// Acknowledges, nacks, and opens again with the state of before.
+async fn restart(plugin: &dyn SourcePlugin, lines: &mut Vec<String>) {
+    let source = opened(plugin, "{}", None).await;
+    lines.push(format!("traits: {:?}", source.traits()));
+    let first = round(source.as_ref(), SourceBatchResult::Ack, lines).await;
+    round(source.as_ref(), SourceBatchResult::Nack, lines).await;
+    round(source.as_ref(), SourceBatchResult::Ack, lines).await;
+    lines.push(format!("health: {}", seen(&source.health().await)));
+    lines.push(format!("close: {}", seen(&source.close().await)));
+
+    let again = opened(plugin, "{}", first).await;
+    round(again.as_ref(), SourceBatchResult::Ack, lines).await;
+    lines.push(format!("close: {}", seen(&again.close().await)));
 }
 
 /// Polls once, writes down what came, settles it, and returns the state.
@@ -55,13 +61,13 @@ async fn round(
     let polled = match source.poll().await {
         Ok(polled) => polled,
         Err(outcome) => {
-            lines.push(format!("poll: {outcome:?}"));
+            lines.push(format!("poll: {}", seen(&outcome)));
             return None;
         }
     };
     lines.push(format!("poll: {:?}", polled.batch));
-    let outcome = source.settle(polled.poll, result, &[]).await;
-    lines.push(format!("{result:?}: {outcome:?}"));
+    let outcome = source.settle(polled.poll, result).await;
+    lines.push(format!("{result:?}: {}", seen(&outcome)));
     polled.batch.state
 }
 
@@ -70,6 +76,6 @@ async fn opened(
     config: &str,
     state: Option<ConnectorState>,
 ) -> Box<dyn OpenSource> {
-    let opened: Result<_, Outcome> = plugin.open(config, state).await;
+    let opened = plugin.open(config, state).await;
     opened.unwrap_or_else(|outcome| panic!("open {config}: {outcome:?}"))
 }

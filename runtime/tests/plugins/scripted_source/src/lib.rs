@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use iggy_connector_sdk::{
-    ConnectorState, Error, ProducedMessages, Schema, Source,
+    ConnectorState, Error, HeaderKey, HeaderValue, ProducedMessages, Schema, Source,
     source::{SourceBatch, SourceBatchResult, SourceMessage},
     source_connector,
 };
@@ -89,8 +89,10 @@ impl Source for ScriptedSource {
             count.next += BATCH;
             first
         })?;
+        let (name, value): (HeaderKey, HeaderValue) = ("made".try_into()?, "here".try_into()?);
         let messages = (first..first + BATCH).map(|number| {
             SourceMessage::from_string(number.to_string())
+                .with_header(name.clone(), value.clone())
                 .with_key("key")
                 .with_route("/stream/topic")
                 .with_id(number.into())

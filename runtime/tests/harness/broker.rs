@@ -1,0 +1,274 @@
+//! A broker for tests: the embedded one in a temporary directory, or the server at `IGGY_TEST_ADDRESS` (its user `iggy` with
+//! password `iggy`) where a test needs nothing special. Topics get names of their own, so that tests may share a server.
+
+use std::{net::SocketAddr, time::Duration};
+
+use iggy::prelude::*;
+use iggy_connector_broker::{Broker as Embedded, Config, Handle};
+use iggy_connector_message::Schema;
+use iggy_connectors::config::spec;
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+/// Ten times and more of what anything here takes on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running broker.
+pub struct Broker {
+    address: String,
+    embedded: Option<(Handle, TempDir)>,
+}
+
+/// A topic of a test's own, and a client to look into it.
+pub struct Topic {
+    pub client: IggyClient,
+    pub stream: String,
+    pub name: String,
+}
+
+impl Broker {
+    /// Any broker will do.
+    pub async fn start() -> Self {
+        match std::env::var("IGGY_TEST_ADDRESS") {
+            Ok(address) => Self {
+                address,
+                embedded: None,
+            },
+            Err(_) => Self::embedded(|_| ()).await,
+        }
+    }
+
+    /// An embedded broker, for tests that restart it or need other settings.
+    pub async fn embedded(adjust: impl FnOnce(&mut Config)) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut config = Config {
+            dir: dir.path().join("data"),
+            ..Config::default()
+        };
+        adjust(&mut config);
+        let handle = Embedded::start(config).await.unwrap();
+        let address = handle.address().to_string();
+        Self {
+            address,
+            embedded: Some((handle, dir)),
+        }
+    }
+
+    /// Ends it and returns what starts it again at the same address with the same data.
+    pub async fn stop(self) -> Stopped {
+        let (handle, dir) = self.embedded.expect("only the embedded broker is stopped");
+        let listen = handle.address();
+        handle.shutdown().await;
+        Stopped { listen, dir }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn iggy(&self) -> spec::Iggy {
+        iggy_at(&self.address)
+    }
+
+    /// A topic with so many partitions, in a stream of its own.
+    pub async fn topic(&self, partitions: u32) -> Topic {
+        let topic = self.missing_topic().await;
+        topic.create(partitions).await;
+        topic
+    }
+
+    /// The names of a topic that does not exist.
+    pub async fn missing_topic(&self) -> Topic {
+        let client = client(&self.address).await;
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        Topic {
+            client,
+            stream: format!("test-{unique}"),
+            name: "messages".to_owned(),
+        }
+    }
+}
+
+/// An embedded broker that was stopped.
+pub struct Stopped {
+    listen: SocketAddr,
+    dir: TempDir,
+}
+
+impl Stopped {
+    pub async fn start(self) -> Broker {
+        let config = Config {
+            listen: self.listen,
+            dir: self.dir.path().join("data"),
+            ..Config::default()
+        };
+        let handle = Embedded::start(config).await.unwrap();
+        Broker {
+            address: self.listen.to_string(),
+            embedded: Some((handle, self.dir)),
+        }
+    }
+}
+
+impl Topic {
+    pub async fn create(&self, partitions: u32) {
+        self.client.create_stream(&self.stream).await.unwrap();
+        self.create_in_stream(partitions).await;
+    }
+
+    pub async fn create_in_stream(&self, partitions: u32) {
+        let options = TopicCreateOptions {
+            partitions_count: Some(partitions),
+            ..TopicCreateOptions::default()
+        };
+        self.client
+            .create_topic(&self.stream_id(), &self.name, &options)
+            .await
+            .unwrap();
+    }
+
+    pub fn stream_id(&self) -> Identifier {
+        Identifier::named(&self.stream).unwrap()
+    }
+
+    pub fn id(&self) -> Identifier {
+        Identifier::named(&self.name).unwrap()
+    }
+
+    /// Sends texts to a partition.
+    pub async fn send(&self, partition: u32, texts: impl IntoIterator<Item = String>) {
+        let messages = texts
+            .into_iter()
+            .map(|text| IggyMessage::builder().payload(text.into()).build().unwrap());
+        let mut messages: Vec<_> = messages.collect();
+        for chunk in messages.chunks_mut(1_000) {
+            let partitioning = Partitioning::partition_id(partition);
+            self.client
+                .send_messages(&self.stream_id(), &self.id(), &partitioning, chunk)
+                .await
+                .unwrap();
+        }
+    }
+
+    /// All messages of a partition.
+    pub async fn read(&self, partition: u32) -> Vec<IggyMessage> {
+        let consumer = Consumer::new(Identifier::named("test").unwrap());
+        let mut found: Vec<IggyMessage> = Vec::new();
+        loop {
+            let next = found.last().map_or(0, |message| message.header.offset + 1);
+            let polled = self
+                .client
+                .poll_messages(
+                    &self.stream_id(),
+                    &self.id(),
+                    Some(partition),
+                    &consumer,
+                    &PollingStrategy::offset(next),
+                    1_000,
+                    false,
+                )
+                .await
+                .unwrap();
+            if polled.messages.is_empty() {
+                return found;
+            }
+            found.extend(polled.messages);
+        }
+    }
+
+    /// The texts of a partition's messages.
+    pub async fn texts(&self, partition: u32) -> Vec<String> {
+        self.read(partition).await.iter().map(text).collect()
+    }
+
+    /// What a group has stored.
+    pub async fn stored(&self, group: &str, partition: u32) -> Option<u64> {
+        let consumer = Consumer::group(Identifier::named(group).unwrap());
+        let stored = self
+            .client
+            .get_consumer_offset(&consumer, &self.stream_id(), &self.id(), Some(partition))
+            .await;
+        stored.unwrap().map(|info| info.stored_offset)
+    }
+
+    /// How many members a group has, 0 when there is no group.
+    pub async fn members(&self, group: &str) -> u32 {
+        let group = Identifier::named(group).unwrap();
+        let found = self
+            .client
+            .get_consumer_group(&self.stream_id(), &self.id(), &group)
+            .await;
+        found.unwrap().map_or(0, |group| group.members_count)
+    }
+
+    /// A sink's entry for it.
+    pub fn input(&self, group: &str) -> spec::Input {
+        spec::Input {
+            stream: self.stream.clone(),
+            topics: vec![self.name.clone()],
+            schema: Schema::Raw,
+            batch_length: 100,
+            poll_interval: Duration::from_millis(5),
+            consumer_group: group.to_owned(),
+            partitions: 1,
+            create: false,
+        }
+    }
+
+    /// A source's entry for it.
+    pub fn output(&self) -> spec::Output {
+        spec::Output {
+            stream: self.stream.clone(),
+            topic: self.name.clone(),
+            schema: Schema::Raw,
+            batch_length: 100,
+            poll_interval: Duration::from_millis(5),
+            partitions: 1,
+            create: false,
+        }
+    }
+}
+
+/// A signed-in client that gives up soon when the broker is gone.
+pub async fn client(address: &str) -> IggyClient {
+    let options =
+        "reestablish_after=1ms&reconnection_interval=50ms&reconnection_retries=40&nodelay=true";
+    let connection = format!("iggy://iggy:iggy@{address}?{options}");
+    let client = IggyClient::from_connection_string(&connection).unwrap();
+    client.connect().await.unwrap();
+    client
+}
+
+pub fn iggy_at(address: &str) -> spec::Iggy {
+    spec::Iggy {
+        address: address.to_owned(),
+        username: "iggy".to_owned(),
+        password: SecretString::from("iggy"),
+        token: None,
+        tls: None,
+        embedded: None,
+    }
+}
+
+pub fn text(message: &IggyMessage) -> String {
+    String::from_utf8(message.payload.to_vec()).unwrap()
+}
+
+/// Waits until `found` is what is wanted.
+pub async fn eventually<T: PartialEq + std::fmt::Debug>(
+    wanted: T,
+    mut find: impl AsyncFnMut() -> T,
+) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let found = find().await;
+        if found == wanted {
+            return;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{found:?} instead of {wanted:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,155 @@
+//! Runs a consumer as the pipeline does, with the test in the pipeline's place.
+
+use std::{collections::HashMap, time::Duration};
+
+use iggy_connectors::{
+    config::spec,
+    pipeline::{Consumer as _, Failure, Fetched, Position},
+    stream,
+};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::broker::PATIENCE;
+
+/// A consumer that is running.
+pub struct Reader {
+    batches: mpsc::Receiver<Fetched>,
+    settled: mpsc::Sender<Position>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), Failure>>,
+}
+
+impl Reader {
+    pub async fn start(iggy: &spec::Iggy, inputs: &[spec::Input]) -> Self {
+        Self::with_interval(iggy, inputs, Duration::from_millis(10)).await
+    }
+
+    pub async fn with_interval(
+        iggy: &spec::Iggy,
+        inputs: &[spec::Input],
+        commit_interval: Duration,
+    ) -> Self {
+        let client = stream::connect(iggy, "test").await.unwrap();
+        let consumer = stream::Consumer::join(client, inputs, commit_interval)
+            .await
+            .unwrap();
+        let (fetched, batches) = mpsc::channel(1);
+        let (settled, positions) = mpsc::channel(16);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(consumer.run(fetched, positions, stop.clone()));
+        Self {
+            batches,
+            settled,
+            stop,
+            task,
+        }
+    }
+
+    pub async fn next(&mut self) -> Fetched {
+        let next = timeout(PATIENCE, self.batches.recv())
+            .await
+            .expect("a batch comes in time");
+        match next {
+            Some(fetched) => fetched,
+            None => panic!("the consumer ended: {:?}", (&mut self.task).await),
+        }
+    }
+
+    /// The next batch if one comes within `time`.
+    pub async fn next_within(&mut self, time: Duration) -> Option<Fetched> {
+        timeout(time, self.next()).await.ok()
+    }
+
+    pub async fn settle(&self, fetched: &Fetched) {
+        self.settled.send(position(fetched)).await.unwrap();
+    }
+
+    /// What positions are sent to.
+    pub fn settling(&self) -> mpsc::Sender<Position> {
+        self.settled.clone()
+    }
+
+    /// Takes and settles until so many messages were seen. Returns what there was, by partition.
+    pub async fn take(&mut self, count: usize) -> HashMap<u32, Vec<String>> {
+        let mut taken: HashMap<u32, Vec<String>> = HashMap::new();
+        while taken.values().map(Vec::len).sum::<usize>() < count {
+            let fetched = self.next().await;
+            taken
+                .entry(fetched.partition_id)
+                .or_default()
+                .extend(texts(&fetched));
+            self.settle(&fetched).await;
+        }
+        taken
+    }
+
+    /// Stops as the pipeline does: nothing more is taken, what is settled is stored.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        drop((self.batches, self.settled));
+        ended(self.task).await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> Result<(), Failure> {
+        while timeout(PATIENCE, self.batches.recv())
+            .await
+            .expect("it ends in time")
+            .is_some()
+        {}
+        drop(self.settled);
+        ended(self.task).await
+    }
+
+    /// Ends without any goodbye.
+    pub async fn crash(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
+    /// No more batches are taken.
+    pub async fn close(self) -> Result<(), Failure> {
+        drop((self.batches, self.settled));
+        ended(self.task).await
+    }
+}
+
+async fn ended(task: JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
+    timeout(PATIENCE, task)
+        .await
+        .expect("it ends in time")
+        .unwrap()
+}
+
+pub fn position(fetched: &Fetched) -> Position {
+    Position {
+        topic: fetched.topic.clone(),
+        partition_id: fetched.partition_id,
+        offset: last(fetched),
+        epoch: fetched.epoch,
+    }
+}
+
+pub fn first(fetched: &Fetched) -> u64 {
+    fetched.messages.first().unwrap().offset
+}
+
+pub fn last(fetched: &Fetched) -> u64 {
+    fetched.messages.last().unwrap().offset
+}
+
+pub fn texts(fetched: &Fetched) -> Vec<String> {
+    let payloads = fetched
+        .messages
+        .iter()
+        .map(|message| message.payload.to_vec());
+    payloads
+        .map(|payload| String::from_utf8(payload).unwrap())
+        .collect()
+}
+
+/// `m0`, `m1`, ...
+pub fn numbered(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
+    range.map(|number| format!("m{number}"))
+}
