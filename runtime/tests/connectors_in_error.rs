@@ -17,7 +17,10 @@ async fn sink(daemon: &Daemon, key: &str) -> Value {
 
 fn reason(connector: &Value) -> &str {
     assert_eq!(connector["status"], "error", "{connector}");
-    assert!(connector["last_error"]["timestamp"].as_u64() > Some(0), "{connector}");
+    assert!(
+        connector["last_error"]["timestamp"].as_u64() > Some(0),
+        "{connector}"
+    );
     connector["last_error"]["message"].as_str().unwrap()
 }
 
@@ -66,23 +69,46 @@ schema = "json"
 "#;
     let home = Home::new(&format!("{SHIPPED}\n{broken}"));
     let daemon = home.start().await;
-    daemon.wait_for_stats("stdout", |stats| stats["messages_processed"].as_u64() > Some(0)).await;
-    for key in ["missing", "wrong_direction", "wrong_config", "unknown_transform"] {
-        daemon.wait_for_stats(key, |stats| stats["status"] == "error").await;
+    daemon
+        .wait_for_stats("stdout", |stats| {
+            stats["messages_processed"].as_u64() > Some(0)
+        })
+        .await;
+    for key in [
+        "missing",
+        "wrong_direction",
+        "wrong_config",
+        "unknown_transform",
+    ] {
+        daemon
+            .wait_for_stats(key, |stats| stats["status"] == "error")
+            .await;
     }
     let missing = sink(&daemon, "missing").await;
-    assert!(reason(&missing).contains("libiggy_connector_nowhere_sink"), "{missing}");
-    assert!(reason(&missing).contains("/usr/lib"), "every place looked at is listed: {missing}");
+    assert!(
+        reason(&missing).contains("libiggy_connector_nowhere_sink"),
+        "{missing}"
+    );
+    assert!(
+        reason(&missing).contains("/usr/lib"),
+        "every place looked at is listed: {missing}"
+    );
     let wrong = sink(&daemon, "wrong_direction").await;
     assert!(reason(&wrong).contains("source"), "{wrong}");
     let wrong = sink(&daemon, "wrong_config").await;
     assert!(reason(&wrong).contains("print_payload"), "{wrong}");
-    assert!(!wrong.to_string().contains("s3cret"), "a value of the config is shown: {wrong}");
+    assert!(
+        !wrong.to_string().contains("s3cret"),
+        "a value of the config is shown: {wrong}"
+    );
     let unknown = sink(&daemon, "unknown_transform").await;
     assert!(reason(&unknown).contains("ad_fields"), "{unknown}");
     assert_eq!(sink(&daemon, "off").await["status"], "stopped");
     assert_eq!(daemon.get("/health").await["status"], "degraded");
-    assert!(!daemon.stderr().text().contains("s3cret"), "a value of the config is logged");
+    assert!(
+        !daemon.stderr().text().contains("s3cret"),
+        "a value of the config is logged"
+    );
     daemon.interrupt().await;
 }
 
@@ -94,7 +120,10 @@ async fn a_wrong_runtime_key_ends_the_start_with_every_error_at_once() {
     assert_eq!(daemon.ended().await.code(), Some(2));
     daemon.output_closed().await;
     let text = daemon.stderr().text();
-    assert!(text.contains("adress") && text.contains("address"), "{text}");
+    assert!(
+        text.contains("adress") && text.contains("address"),
+        "{text}"
+    );
     assert!(text.contains("http.enabled"), "{text}");
 }
 

@@ -13,14 +13,23 @@ use serde_json::Value;
 const SHIPPED: &str = include_str!("../../config.toml");
 
 fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 #[tokio::test]
 async fn shapes_that_clients_rely_on_are_kept() {
     let home = Home::new(SHIPPED);
     let daemon = home.start().await;
-    daemon.wait_for_stats("stdout", |stats| stats["messages_processed"].as_u64() > Some(0)).await;
+    daemon
+        .wait_for_stats("stdout", |stats| {
+            stats["messages_processed"].as_u64() > Some(0)
+        })
+        .await;
     let stats = daemon.get("/stats").await;
     for key in [
         "connectors_runtime_version",
@@ -42,9 +51,15 @@ async fn shapes_that_clients_rely_on_are_kept() {
         assert!(!stats[key].is_null(), "{key} of {stats}");
     }
     assert_eq!(stats["process_id"], daemon.pid());
-    assert_eq!((&stats["sinks_total"], &stats["sources_total"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&stats["sinks_total"], &stats["sources_total"]),
+        (&1.into(), &1.into())
+    );
     let sinks = daemon.get("/sinks").await;
-    assert_eq!(keys(&sinks[0]), ["id", "key", "name", "path", "enabled", "status"]);
+    assert_eq!(
+        keys(&sinks[0]),
+        ["id", "key", "name", "path", "enabled", "status"]
+    );
     let source = daemon.get("/sources/random").await;
     assert_eq!(source["key"], "random");
     assert_eq!(source["streams"][0]["topic"], "example_topic");
@@ -64,7 +79,11 @@ async fn unknown_routes_and_connectors_answer_with_a_code_and_a_reason() {
         assert_eq!(body["code"], "not_found", "{path}: {body}");
         assert!(body["reason"].is_string(), "{path}: {body}");
     }
-    let reply = Client::new().post(daemon.url("/stats")).send().await.unwrap();
+    let reply = Client::new()
+        .post(daemon.url("/stats"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(reply.status(), StatusCode::METHOD_NOT_ALLOWED);
     daemon.interrupt().await;
 }
@@ -74,11 +93,24 @@ async fn without_a_key_strangers_pages_are_refused() {
     let home = Home::new(SHIPPED);
     let daemon = home.start().await;
     let client = Client::new();
-    for (name, value) in [("origin", "https://example.com"), ("host", "rebound.example.com")] {
-        let reply = client.get(daemon.url("/stats")).header(name, value).send().await.unwrap();
+    for (name, value) in [
+        ("origin", "https://example.com"),
+        ("host", "rebound.example.com"),
+    ] {
+        let reply = client
+            .get(daemon.url("/stats"))
+            .header(name, value)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(reply.status(), StatusCode::FORBIDDEN, "{name}: {value}");
     }
-    let reply = client.get(daemon.url("/stats")).header("origin", "http://localhost:3000").send().await.unwrap();
+    let reply = client
+        .get(daemon.url("/stats"))
+        .header("origin", "http://localhost:3000")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(reply.status(), StatusCode::OK);
     daemon.interrupt().await;
 }
@@ -104,7 +136,10 @@ async fn with_a_key_only_its_holder_is_answered() {
         let reply = request.send().await.unwrap();
         assert_eq!(reply.status(), expected, "{path} with {key:?}");
     }
-    assert!(!daemon.stderr().text().contains("c4nary"), "the key is logged");
+    assert!(
+        !daemon.stderr().text().contains("c4nary"),
+        "the key is logged"
+    );
     daemon.interrupt().await;
 }
 
@@ -116,7 +151,10 @@ async fn without_a_key_only_loopback_is_bound() {
     assert_eq!(daemon.ended().await.code(), Some(1));
     daemon.output_closed().await;
     let text = daemon.stderr().text();
-    assert!(text.contains("http.api_key") && text.contains("127.0.0.1"), "{text}");
+    assert!(
+        text.contains("http.api_key") && text.contains("127.0.0.1"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 //! and starts it.
 //!
 //! Every round measures the bare loop and ours one after the other; a row is the median of the rounds' ratios.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command that reports to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command that reports to a person"
+)]
 
 mod bare;
 mod ours;
