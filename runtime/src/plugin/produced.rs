@@ -170,3 +170,6 @@ impl AsRef<[u8]> for Part {
         bytes.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;
