@@ -117,8 +117,10 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 
 /// An error with everything that led to it.
 fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(unix)]
