@@ -1,4 +1,5 @@
 //! What a newcomer sees: the shipped configuration, two real plugins, a real broker, Ctrl-C, and a second start.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]

@@ -246,10 +246,10 @@ async fn copies_are_private_and_an_earlier_runs_are_removed() {
             .starts_with(&*content)
     );
 
-    fs::write(folder.join("half.part"), "left by a crash").unwrap();
-    fs::write(folder.join("notes.txt"), "somebody else's").unwrap();
+    fs::write(copy.with_extension("part"), "left by a crash").unwrap();
+    fs::write(folder.join("libown.so"), "somebody's own").unwrap();
     Registry::new(plugins.folder.path(), 1).unwrap();
-    assert_eq!(copies(), [folder.join("notes.txt")]);
+    assert_eq!(copies(), [folder.join("libown.so")]);
 }
 
 #[tokio::test]

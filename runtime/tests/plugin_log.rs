@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use harness::plugin::{Plugins, batch, located, open_sink, patient};
+use harness::plugin::{Plugins, batch, hasty_at, located, open_sink, patient, text_of};
 use iggy_connectors::{
     config::spec::Direction,
     pipeline::SinkPlugin as _,
@@ -147,6 +147,26 @@ async fn lines_arrive_as_they_were_written_and_filters_see_their_targets() {
     assert_eq!(written[0]["span"]["key"], "in_c");
 
     completions_of_ended_calls_are_reported_once(&plugins, &lines).await;
+    a_completion_after_the_deadline_is_reported(&plugins, &lines).await;
+}
+
+async fn a_completion_after_the_deadline_is_reported(plugins: &Plugins, lines: &Lines) {
+    let library = plugins.sink_library("misbehaving_sink").await;
+    let signal = plugins.path("signal");
+    let config = json!({"at": "consume", "do": "after_signal", "signal": signal});
+    let sink = open_sink(&library, &config, hasty_at("consume"))
+        .await
+        .unwrap();
+    sink.consume(batch(["one"])).await.unwrap_err();
+    drop(sink);
+    lines.take("");
+    std::fs::write(&signal, "").unwrap();
+    text_of(&signal.with_extension("done")).await;
+    let late = lines.take("iggy_connectors::plugin");
+    assert_eq!(late.len(), 1, "{late:?}");
+    // The instance is gone, but an abandoned one is known by its key.
+    assert_eq!(late[0]["fields"]["connector"], "tested");
+    assert_eq!(late[0]["fields"]["call"], "consume");
 }
 
 async fn completions_of_ended_calls_are_reported_once(plugins: &Plugins, lines: &Lines) {

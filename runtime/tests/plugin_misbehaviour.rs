@@ -345,3 +345,28 @@ async fn a_wait_that_comes_with_a_list_of_failed_records_is_handed_on() {
     );
     sink.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_plugin_whose_tasks_are_thrown_away_fails_as_broken_and_alone() {
+    let plugins = Plugins::new();
+    let library = plugins.sink_library("scripted_sink").await;
+    let elsewhere = Plugins::new();
+    let other = elsewhere.sink_library("scripted_sink").await;
+    let other = open_sink(&other, &json!({}), patient()).await.unwrap();
+    let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
+    let beside = open_sink(&library, &json!({}), patient()).await.unwrap();
+    let waiting = beside.consume(batch(["wait"]));
+    let ending = sink.consume(batch(["end_runtime"]));
+    let (ending, waiting) = tokio::join!(ending, waiting);
+    assert_eq!(ending.unwrap_err().kind, FailureKind::Contract);
+    assert_eq!(waiting.unwrap_err().kind, FailureKind::Contract);
+    for came in [
+        sink.consume(batch(["ok"])).await.map(drop),
+        sink.flush().await,
+        open_sink(&library, &json!({}), patient()).await.map(drop),
+        sink.close().await,
+    ] {
+        assert_eq!(came.unwrap_err().kind, FailureKind::Contract);
+    }
+    assert_eq!(other.consume(batch(["ok"])).await, Ok(Consumed::default()));
+}

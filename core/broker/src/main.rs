@@ -8,6 +8,7 @@ use std::{
     io::{IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -88,19 +89,38 @@ fn sync_policy(text: &str) -> Result<SyncPolicy, String> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let handle = Broker::start(Arguments::parse().config()).await?;
+    match run(arguments.config()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    let handle = Broker::start(config).await?;
     println!("listening on {}", handle.address());
     std::io::stdout().flush()?;
     stop_signal().await?;
     handle.shutdown().await;
     Ok(())
+}
+
+/// An error with everything that led to it.
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(unix)]

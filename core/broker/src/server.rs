@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -119,7 +119,7 @@ async fn accept(
         tokio::select! {
             biased;
             () = stopped(&mut stopping) => return connections,
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => note(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => admit(shared, &mut connections, &mut last_id, stream, peer, stop.clone()),
                 Err(error) => {
@@ -152,6 +152,13 @@ fn admit(
     match connection {
         Ok(connection) => drop(connections.spawn(connection.run(stream))),
         Err(error) => tracing::debug!(%peer, %error, "connection lost before it began"),
+    }
+}
+
+/// A connection that panicked has left its groups like any other; what it did not do is answer.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "connection ended badly");
     }
 }
 

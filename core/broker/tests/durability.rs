@@ -397,6 +397,24 @@ async fn a_directory_serves_one_broker_at_a_time() {
     drop(broker.dir);
 }
 
+#[test]
+fn a_second_process_on_the_same_directory_says_why_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Process::start(dir.path(), &[]);
+    let second = Command::new(env!("CARGO_BIN_EXE_iggy-connectors-broker"))
+        .args(["--listen", "127.0.0.1:0", "--dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    assert!(second.stdout.is_empty());
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert!(
+        text.contains(&format!("process {}", first.child.id())),
+        "{text}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_of_another_format_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();

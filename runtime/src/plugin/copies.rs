@@ -63,8 +63,7 @@ impl Copies {
     fn clean(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let ours = [extension(), UNFINISHED].map(OsStr::new);
-            if path.extension().is_some_and(|found| ours.contains(&found)) {
+            if is_copy(&path) {
                 remove(&path)?;
             }
         }
@@ -111,10 +110,22 @@ impl Copies {
             return Ok(Copied::Flawed(flaw));
         }
         // An existing file of that name, whatever it holds, is replaced as a whole.
-        let copy = self.folder.join(format!("{name}.{}", extension()));
+        let copy = self.folder.join(format!("{name}.{}", library_extension()));
         fs::rename(unfinished, &copy)?;
         Ok(Copied::Done { copy })
     }
+}
+
+/// Whether a file is named as copies are, finished or not. Anything else in the folder is somebody's own.
+fn is_copy(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    let stem = path.file_stem().and_then(OsStr::to_str);
+    let Some((hash, number)) = stem.and_then(|stem| stem.split_once('-')) else {
+        return false;
+    };
+    extension.is_some_and(|found| found == library_extension() || found == UNFINISHED)
+        && blake3::Hash::from_hex(hash).is_ok()
+        && number.parse::<usize>().is_ok()
 }
 
 /// The hash of a file's content.
@@ -176,6 +187,6 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn extension() -> &'static str {
+fn library_extension() -> &'static str {
     std::env::consts::DLL_EXTENSION
 }

@@ -95,15 +95,17 @@ impl Instance {
         log::follow_level();
         let number = self.next_call.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        let outstanding = Outstanding::begin(&self.calls, number);
+        let (outstanding, instance) = (Outstanding::begin(&self.calls, number), self.number);
         let call = Call {
             records,
             lent,
             deliver: Box::new(move |answer| {
                 // Before the answer: whoever gets it may close the instance at once.
                 drop(outstanding);
-                // Nobody may be waiting any more; an answer that is dropped gives back what it holds.
-                let _ = sender.send(answer);
+                // An answer that is dropped gives back what it holds.
+                if sender.send(answer).is_err() {
+                    log::late_completion(instance, name);
+                }
             }),
         };
         let Some(completion) = pending::register::<V>(self.number, number, call) else {

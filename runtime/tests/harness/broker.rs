@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use iggy::prelude::*;
-use iggy_connector_broker::{Broker as Embedded, Config, Handle};
+use iggy_connector_broker::{Config, Handle};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::spec;
 use secrecy::SecretString;
@@ -46,7 +46,7 @@ impl Broker {
             ..Config::default()
         };
         adjust(&mut config);
-        let handle = Embedded::start(config).await.unwrap();
+        let handle = iggy_connector_broker::Broker::start(config).await.unwrap();
         let address = handle.address().to_string();
         Self {
             address,
@@ -102,7 +102,7 @@ impl Stopped {
             dir: self.dir.path().join("data"),
             ..Config::default()
         };
-        let handle = Embedded::start(config).await.unwrap();
+        let handle = iggy_connector_broker::Broker::start(config).await.unwrap();
         Broker {
             address: self.listen.to_string(),
             embedded: Some((handle, self.dir)),

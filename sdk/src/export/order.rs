@@ -23,13 +23,15 @@ struct State {
     /// How many places were taken.
     taken: u64,
     places: BTreeMap<u64, Consume>,
-    /// Of everybody who waits for a change.
-    wakers: Vec<Waker>,
+    /// Of flushes that wait for any change.
+    flushes: Vec<Waker>,
 }
 
 struct Consume {
     partition: Partition,
     has_begun: bool,
+    /// Waits for its turn.
+    waker: Option<Waker>,
 }
 
 /// A partition's name, hashed. Two that collide wait for each other's first step, which does no harm.
@@ -54,7 +56,6 @@ pub(super) struct Place {
 pub(super) struct Turn {
     order: Arc<Order>,
     number: u64,
-    partition: Partition,
 }
 
 /// What a flush is about: the consumes that were under way when it was called.
@@ -75,7 +76,6 @@ impl Order {
         let turn = Turn {
             order: Arc::clone(self),
             number,
-            partition,
         };
         (place, turn)
     }
@@ -96,18 +96,53 @@ impl Order {
         let consume = Consume {
             partition,
             has_begun: false,
+            waker: None,
         };
         state.places.insert(number, consume);
         number
     }
 
-    /// Changes a place, or removes it, and wakes whoever waits.
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, Consume>)) {
+    /// Notes that a consume has begun.
+    fn begin(&self, number: u64) {
         let mut state = lock(&self.0);
-        change(&mut state.places);
-        let wakers = std::mem::take(&mut state.wakers);
+        let Some(place) = state.places.get_mut(&number) else {
+            return;
+        };
+        place.has_begun = true;
+        let partition = place.partition;
+        let wakers = state.to_wake(partition);
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.for_each(Waker::wake);
+    }
+
+    /// Gives a place up.
+    fn leave(&self, number: u64) {
+        let mut state = lock(&self.0);
+        let Some(place) = state.places.remove(&number) else {
+            return;
+        };
+        let wakers = state.to_wake(place.partition);
+        drop(state);
+        wakers.for_each(Waker::wake);
+    }
+
+    /// Waits until everything before a consume, of its partition, has begun or left.
+    async fn turn(&self, number: u64) {
+        poll_fn(|context| {
+            let mut state = lock(&self.0);
+            let Some(own) = state.places.get(&number) else {
+                return Poll::Ready(());
+            };
+            let blocks = |place: &Consume| !place.has_begun && place.partition == own.partition;
+            if !state.places.range(..number).any(|(_, place)| blocks(place)) {
+                return Poll::Ready(());
+            }
+            if let Some(own) = state.places.get_mut(&number) {
+                own.waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Waits until no place below `end` is one that `blocks`.
@@ -117,48 +152,39 @@ impl Order {
             if !state.places.range(..end).any(|(_, place)| blocks(place)) {
                 return Poll::Ready(());
             }
-            if !state
-                .wakers
-                .iter()
-                .any(|waker| waker.will_wake(context.waker()))
-            {
-                state.wakers.push(context.waker().clone());
-            }
+            state.flushes.push(context.waker().clone());
             Poll::Pending
         })
         .await
     }
 }
 
+impl State {
+    /// Whoever may go on after a change in a partition: the next that has not begun, and every flush.
+    fn to_wake(&mut self, partition: Partition) -> impl Iterator<Item = Waker> + use<> {
+        let next = self
+            .places
+            .values_mut()
+            .find(|place| place.partition == partition && !place.has_begun)
+            .and_then(|place| place.waker.take());
+        std::mem::take(&mut self.flushes).into_iter().chain(next)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.order.change(|places| {
-            places.remove(&self.number);
-        });
+        self.order.leave(self.number);
     }
 }
 
 impl Turn {
     /// Runs `begin` and the future that it makes. Both begin only when everything before them, of the same partition, has begun or ended.
     pub(super) async fn run<F: Future>(self, begin: impl FnOnce() -> F) -> F::Output {
-        let Self {
-            order,
-            number,
-            partition,
-        } = self;
-        order
-            .wait(number, |place| {
-                place.partition == partition && !place.has_begun
-            })
-            .await;
+        self.order.turn(self.number).await;
         let mut future = pin!(begin());
         let first = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
         // When the first step panics this is not reached: the task then ends, and gives its place up.
-        order.change(|places| {
-            if let Some(place) = places.get_mut(&number) {
-                place.has_begun = true;
-            }
-        });
+        self.order.begin(self.number);
         match first {
             Poll::Ready(output) => output,
             Poll::Pending => future.await,

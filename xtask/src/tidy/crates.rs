@@ -44,8 +44,10 @@ const RULES: [Rule; 13] = [
         place: "core/abi",
         ..NOTHING
     },
+    // Plugins that use Iggy's client beside the SDK may ask for conversions between the two.
     Rule {
         place: "core/message",
+        may_offer: &["iggy_common"],
         ..NOTHING
     },
     Rule {

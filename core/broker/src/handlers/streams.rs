@@ -18,18 +18,18 @@ use crate::{
     sync::{blocking, lock, now_micros},
 };
 
-/// A response to complete with sizes once the catalog is free.
-struct Sized {
+/// A response without sizes, which are added once the catalog is free.
+struct Draft {
     response: StreamResponse,
-    topics: Vec<topics::Sized>,
+    topics: Vec<topics::Draft>,
 }
 
-impl Sized {
+impl Draft {
     fn new(id: u32, name: &str, stream: &Stream) -> Result<Self, IggyError> {
         let topics = stream
             .topics
             .iter()
-            .map(|(id, name, topic)| topics::Sized::new(id, name, topic));
+            .map(|(id, name, topic)| topics::Draft::new(id, name, topic));
         Ok(Self {
             response: StreamResponse {
                 id,
@@ -66,7 +66,7 @@ pub(crate) fn get(call: Call<'_>) -> Result<(), Failure> {
         let Ok((id, stream)) = catalog.stream(&request.stream_id) else {
             return Ok(());
         };
-        Sized::new(id, catalog.streams.name(id).unwrap_or_default(), stream)?
+        Draft::new(id, catalog.streams.name(id).unwrap_or_default(), stream)?
     };
     call.reply.encode(&found.complete(call.shared));
     Ok(())
@@ -78,7 +78,7 @@ pub(crate) fn list(call: Call<'_>) -> Result<(), Failure> {
         let streams = catalog
             .streams
             .iter()
-            .map(|(id, name, stream)| Sized::new(id, name, stream));
+            .map(|(id, name, stream)| Draft::new(id, name, stream));
         streams.collect::<Result<_, _>>()?
     };
     let streams = found

@@ -21,13 +21,13 @@ use crate::{
     sync::{blocking, lock, now_micros},
 };
 
-/// A response to complete with sizes once the catalog is free.
-pub(super) struct Sized {
+/// A response without sizes, which are added once the catalog is free.
+pub(super) struct Draft {
     header: TopicHeader,
     partitions: Vec<PartitionEntry>,
 }
 
-impl Sized {
+impl Draft {
     pub(super) fn new(id: u32, name: &str, topic: &Topic) -> Result<Self, IggyError> {
         Ok(Self {
             header: TopicHeader {
@@ -93,7 +93,7 @@ fn find(
     shared: &Shared,
     stream: &WireIdentifier,
     topic: &WireIdentifier,
-) -> Result<Option<Sized>, IggyError> {
+) -> Result<Option<Draft>, IggyError> {
     let catalog = lock(&shared.catalog);
     let Ok((stream, id, topic)) = catalog.topic(stream, topic) else {
         return Ok(None);
@@ -102,7 +102,7 @@ fn find(
         .streams
         .get(stream)
         .and_then(|stream| stream.topics.name(id));
-    Sized::new(id, name.unwrap_or_default(), topic).map(Some)
+    Draft::new(id, name.unwrap_or_default(), topic).map(Some)
 }
 
 pub(crate) fn list(call: Call<'_>) -> Result<(), Failure> {
@@ -113,7 +113,7 @@ pub(crate) fn list(call: Call<'_>) -> Result<(), Failure> {
         let topics = stream
             .topics
             .iter()
-            .map(|(id, name, topic)| Sized::new(id, name, topic));
+            .map(|(id, name, topic)| Draft::new(id, name, topic));
         topics.collect::<Result<_, _>>()?
     };
     let topics = found

@@ -1,6 +1,6 @@
 //! Conversions to and from the Iggy client's own headers, for plugins that use the client too (feature `iggy`).
 
-use iggy_common::{HeaderField as Theirs, IggyError};
+use iggy_common::IggyError;
 
 use super::{HeaderField, HeaderKind};
 use crate::Error;
@@ -8,10 +8,10 @@ use crate::Error;
 /// # Errors
 ///
 /// [`Error::InvalidRecordValue`] when the client's field breaks the client's own limits.
-impl<T, M> TryFrom<&Theirs<M>> for HeaderField<T> {
+impl<T, M> TryFrom<&iggy_common::HeaderField<M>> for HeaderField<T> {
     type Error = Error;
 
-    fn try_from(field: &Theirs<M>) -> Result<Self, Error> {
+    fn try_from(field: &iggy_common::HeaderField<M>) -> Result<Self, Error> {
         let kind = HeaderKind::from_code(field.kind().as_code())?;
         Self::from_raw(kind, field.as_bytes())
     }
@@ -20,7 +20,7 @@ impl<T, M> TryFrom<&Theirs<M>> for HeaderField<T> {
 /// # Errors
 ///
 /// The client's own, which knows the same kinds and lengths.
-impl<T, M> TryFrom<&HeaderField<T>> for Theirs<M> {
+impl<T, M> TryFrom<&HeaderField<T>> for iggy_common::HeaderField<M> {
     type Error = IggyError;
 
     fn try_from(field: &HeaderField<T>) -> Result<Self, IggyError> {
@@ -31,8 +31,6 @@ impl<T, M> TryFrom<&HeaderField<T>> for Theirs<M> {
 
 #[cfg(test)]
 mod tests {
-    use iggy_common::HeaderKey as TheirKey;
-
     use crate::{HeaderKey, HeaderKind};
 
     #[test]
@@ -43,7 +41,7 @@ mod tests {
             HeaderKey::from(true),
             HeaderKey::from_raw(HeaderKind::Raw, &[0xff; 255]).unwrap(),
         ] {
-            let theirs = TheirKey::try_from(&key).unwrap();
+            let theirs = iggy_common::HeaderKey::try_from(&key).unwrap();
             assert_eq!(theirs.as_bytes(), key.as_bytes());
             assert_eq!(HeaderKey::try_from(&theirs).unwrap(), key);
         }

@@ -19,7 +19,7 @@ use iggy_connector_abi::{
     self as abi, Slice,
     log::{Host, Record, level},
 };
-use tracing::{Level, Span, dispatcher, level_filters::LevelFilter, warn};
+use tracing::{Level, Span, dispatcher, info, level_filters::LevelFilter, warn};
 
 use self::{line::Line, sites::Site};
 use super::text;
@@ -137,6 +137,21 @@ pub(super) fn stray_completion(instance: u32) {
             .span
             .in_scope(|| warn!(connector = &*known.key, "{message}"));
     }
+}
+
+/// Tells of a call that ended after its deadline and its cancel, or after its future was dropped.
+pub(super) fn late_completion(instance: u32, call: &str) {
+    let known = known(instance);
+    let (key, span) = match &known {
+        Some(known) => (&*known.key, known.span.clone()),
+        None => ("", Span::none()),
+    };
+    span.in_scope(|| {
+        info!(
+            connector = key,
+            call, "the plugin ended a call that nobody waits for any more; its outcome is ignored"
+        );
+    });
 }
 
 /// [`Host::enabled`].

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn headers_of_the_message_win_over_the_key() {
         let name = HeaderKey::try_from("key").unwrap();
-        let own = UserHeaders::from([(name.clone(), HeaderValue::from(1u32))]);
+        let own = UserHeaders::from([(name, HeaderValue::from(1u32))]);
         let (message, _) = stamp().outgoing(Produced {
             headers: headers::encode(&own).into(),
             ..keyed(b"k")

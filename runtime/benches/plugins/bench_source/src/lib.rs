@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use iggy_connector_sdk::{
-    ConnectorState, Error, ProducedMessage, ProducedMessages, Schema, Source, async_trait, source_connector,
+    ConnectorState, Error, ProducedMessage, ProducedMessages, Schema, Source, async_trait,
+    source_connector,
 };
 use serde::Deserialize;
 
@@ -49,7 +50,10 @@ impl Source for BenchSource {
             payload: self.config.payload.clone().into_bytes(),
             ..ProducedMessage::default()
         };
-        let state = self.config.state.then(|| ConnectorState((before + length).to_le_bytes().to_vec()));
+        let state = self
+            .config
+            .state
+            .then(|| ConnectorState((before + length).to_le_bytes().to_vec()));
         Ok(ProducedMessages {
             schema: Schema::Json,
             messages: (0..length).map(message).collect(),

@@ -1,5 +1,11 @@
 //! A sink for the tests of the fence, made with the SDK as any connector is: its configuration and the first message of each batch say
 //! what it does.
+#![expect(
+    unsafe_code,
+    reason = "one deed calls the library's own shutdown from inside, as no author can without this"
+)]
+
+use std::{future::pending, thread};
 
 use async_trait::async_trait;
 use iggy_connector_sdk::{
@@ -46,6 +52,7 @@ impl Sink for ScriptedSink {
         messages: Vec<ConsumedMessage>,
     ) -> Result<(), Error> {
         match messages.first().map(ConsumedMessage::payload_str) {
+            Some(Ok("end_runtime")) => end_runtime().await,
             Some(Ok(deed)) => perform(deed).await,
             _ => Ok(()),
         }
@@ -66,4 +73,17 @@ impl Sink for ScriptedSink {
     fn max_unsettled(&self) -> u32 {
         2
     }
+}
+
+unsafe extern "C" {
+    fn iggy_connector_shutdown_v1(timeout_ms: u64) -> u32;
+}
+
+/// Ends the library's runtime under everybody's feet: every task of it is thrown away, this one too.
+async fn end_runtime() -> Result<(), Error> {
+    thread::spawn(|| {
+        // SAFETY: what is promised to the plugin is broken on purpose, calls do follow; the function itself asks for nothing.
+        unsafe { iggy_connector_shutdown_v1(0) }
+    });
+    pending().await
 }
