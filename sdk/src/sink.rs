@@ -17,7 +17,8 @@ use crate::{ConsumedMessage, Error, MessagesMetadata, TopicMetadata};
 /// [`Sink::consume`] returns `Ok`: return it only when every message is durable at the destination. An error says by its
 /// [class](crate::Class) what the runtime does: try again, apply the connector's error policy, or stop.
 ///
-/// Calls of `consume` may overlap when they carry different partitions. A call may be dropped at any `await` when it is
+/// Calls of `consume` may overlap when they carry different partitions, and within [`Sink::max_unsettled`] also when they carry the
+/// same; those begin in the order of the batches. A call may be dropped at any `await` when it is
 /// cancelled or misses its deadline; its batch is handed over again.
 #[async_trait]
 #[diagnostic::on_unimplemented(
@@ -55,7 +56,8 @@ pub trait Sink: Send + Sync {
         rejected.merge(result)
     }
 
-    /// Makes everything handed over so far durable. Only sinks that buffer have something to do.
+    /// Makes everything handed over so far durable, so that the calls of [`Sink::consume`] that wait for it return. Every one that was
+    /// made before has begun. Only sinks that buffer have something to do.
     async fn flush(&self) -> Result<(), Error> {
         Ok(())
     }

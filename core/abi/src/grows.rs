@@ -36,8 +36,10 @@ pub unsafe fn read<T: Measured>(at: *const T) -> Option<T> {
     if at.is_null() || !at.is_aligned() {
         return None;
     }
-    // SAFETY: not null and aligned, checked above; the bytes up to and including `size` are there in every version.
-    let size = unsafe { at.byte_add(T::SIZE_AT).cast::<u32>().read() } as usize;
+    // SAFETY: the bytes up to and including `size` are there in every version.
+    let size = unsafe { at.byte_add(T::SIZE_AT) }.cast::<u32>();
+    // SAFETY: there, as above, and aligned: `size` is a `u32` in an aligned struct (`Measured`).
+    let size = unsafe { size.read() } as usize;
     if size < T::V1_SIZE {
         return None;
     }

@@ -110,7 +110,7 @@ impl Order {
         };
         place.has_begun = true;
         let partition = place.partition;
-        let wakers = state.to_wake(partition);
+        let wakers = state.take_wakers(partition);
         drop(state);
         wakers.for_each(Waker::wake);
     }
@@ -121,7 +121,7 @@ impl Order {
         let Some(place) = state.places.remove(&number) else {
             return;
         };
-        let wakers = state.to_wake(place.partition);
+        let wakers = state.take_wakers(place.partition);
         drop(state);
         wakers.for_each(Waker::wake);
     }
@@ -161,7 +161,7 @@ impl Order {
 
 impl State {
     /// Whoever may go on after a change in a partition: the next that has not begun, and every flush.
-    fn to_wake(&mut self, partition: Partition) -> impl Iterator<Item = Waker> + use<> {
+    fn take_wakers(&mut self, partition: Partition) -> impl Iterator<Item = Waker> + use<> {
         let next = self
             .places
             .values_mut()
