@@ -10,7 +10,7 @@ use std::{future::Future, time::Duration};
 
 use futures_util::future::join_all;
 use harness::plugin::{
-    HASTE, PATIENCE, Plugins, batch, hasty_at, located, open_sink, open_source, patient, text_of,
+    HASTE, PATIENCE, Plugins, batch, hasty_at, open_sink, open_source, patient, text_of,
 };
 use iggy_connectors::{
     config::spec::Direction,
@@ -122,7 +122,7 @@ async fn a_blocked_worker_thread_is_hung_and_a_fresh_copy_goes_on() {
         copies.push(library);
     }
     let error = plugins
-        .load(&located("scripted_sink"), Direction::Sink)
+        .load(&plugins.fixture("scripted_sink"), Direction::Sink)
         .await
         .unwrap_err();
     assert!(matches!(error, LoadError::Exhausted { .. }), "{error}");

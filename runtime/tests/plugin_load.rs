@@ -8,7 +8,7 @@ mod harness {
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use harness::plugin::{Plugins, batch, located, open_sink, patient};
+use harness::plugin::{Plugins, batch, open_sink, patient};
 use iggy_connectors::{
     config::spec::Direction,
     pipeline::{Consumed, SinkPlugin as _},
@@ -26,7 +26,7 @@ async fn refused(plugins: &Plugins, path: &Path) -> LoadError {
 /// Copies a library under another name, so that its file can be changed.
 fn copied(plugins: &Plugins, library: &str, name: &str) -> std::path::PathBuf {
     let copy = plugins.path(name);
-    fs::copy(located(library), &copy).unwrap();
+    fs::copy(plugins.fixture(library), &copy).unwrap();
     copy
 }
 
@@ -87,7 +87,7 @@ async fn a_refusal_stays_one_when_it_is_tried_again() {
 #[tokio::test]
 async fn a_plugin_of_the_other_direction_is_refused() {
     let plugins = Plugins::new();
-    let error = refused(&plugins, &located("misbehaving_source")).await;
+    let error = refused(&plugins, &plugins.fixture("misbehaving_source")).await;
     assert!(
         error
             .to_string()
@@ -125,7 +125,7 @@ async fn files_that_are_no_library_are_refused_before_the_loader_sees_them() {
 #[tokio::test]
 async fn a_truncated_library_is_refused_wherever_it_ends() {
     let plugins = Plugins::new();
-    let whole = fs::read(located("misbehaving_sink")).unwrap();
+    let whole = fs::read(plugins.fixture("misbehaving_sink")).unwrap();
     let cut = plugins.path("libcut.so");
     for keep in [
         0,
@@ -192,7 +192,7 @@ async fn a_replaced_file_is_what_the_next_open_gets() {
     let file = copied(&plugins, "scripted_sink", "plugin.so");
     let before = plugins.load(&file, Direction::Sink).await.unwrap();
     let running = open_sink(&before, &json!({}), patient()).await.unwrap();
-    fs::copy(located("misbehaving_sink"), &file).unwrap();
+    fs::copy(plugins.fixture("misbehaving_sink"), &file).unwrap();
     let after = plugins.load(&file, Direction::Sink).await.unwrap();
     assert_eq!(
         (before.name(), after.name()),
@@ -204,7 +204,7 @@ async fn a_replaced_file_is_what_the_next_open_gets() {
         Ok(Consumed::default())
     );
     assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
-    fs::copy(located("scripted_sink"), &file).unwrap();
+    fs::copy(plugins.fixture("scripted_sink"), &file).unwrap();
     assert!(
         plugins
             .load(&file, Direction::Sink)
@@ -255,7 +255,7 @@ async fn copies_are_private_and_an_earlier_runs_are_removed() {
 #[tokio::test]
 async fn a_copy_that_was_tampered_with_is_not_used() {
     let plugins = Plugins::new();
-    let content = fs::read(located("misbehaving_sink")).unwrap();
+    let content = fs::read(plugins.fixture("misbehaving_sink")).unwrap();
     let name = format!("{}-1.so", blake3::hash(&content).to_hex());
     fs::write(plugins.path("plugins").join(&name), "something else").unwrap();
     plugins.sink_library("misbehaving_sink").await;
@@ -277,6 +277,6 @@ async fn nothing_is_loaded_or_opened_after_the_shutdown() {
         .err()
         .unwrap();
     assert!(error.message.contains("has been shut down"), "{error}");
-    let error = refused(&plugins, &located("scripted_sink")).await;
+    let error = refused(&plugins, &plugins.fixture("scripted_sink")).await;
     assert!(matches!(error, LoadError::ShuttingDown { .. }), "{error}");
 }

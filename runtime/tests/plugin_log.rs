@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use harness::plugin::{Plugins, batch, hasty_at, located, open_sink, patient, text_of};
+use harness::plugin::{Plugins, batch, hasty_at, open_sink, patient, text_of};
 use iggy_connectors::{
     config::spec::Direction,
     pipeline::SinkPlugin as _,
@@ -171,7 +171,7 @@ async fn a_completion_after_the_deadline_is_reported(plugins: &Plugins, lines: &
 
 async fn completions_of_ended_calls_are_reported_once(plugins: &Plugins, lines: &Lines) {
     let library = plugins
-        .load(&located("misbehaving_sink"), Direction::Sink)
+        .load(&plugins.fixture("misbehaving_sink"), Direction::Sink)
         .await
         .unwrap();
     let consume = async {

@@ -225,6 +225,21 @@ async fn a_survivor_learns_of_its_new_partitions_with_its_next_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_not_held_at_one_partition_while_another_has_messages() {
+    let broker = start_with(|config| config.poll_hold = 2 * PATIENCE).await;
+    let admin = broker.client().await;
+    with_group(&admin, 3).await;
+    let member = broker.client().await;
+    join(&member).await;
+    for round in 0..3 {
+        send(&admin, 2, round * 5..round * 5 + 5).await;
+        let received = async { while group_poll(&member, None, true).await.messages.is_empty() {} };
+        timeout(PATIENCE, received).await.unwrap();
+    }
+    broker.handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_member_is_disconnected_so_that_others_get_its_partitions() {
     let broker = start_with(|config| config.idle_member = Duration::from_millis(200)).await;
     let admin = broker.client().await;

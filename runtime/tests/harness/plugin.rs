@@ -41,14 +41,24 @@ impl Plugins {
         self.folder.path().join(name)
     }
 
+    /// The test's own copy of a fixture plugin: a build that runs beside the test may replace the original, and another content is
+    /// another library.
+    pub fn fixture(&self, name: &str) -> PathBuf {
+        let copy = self.path(&format!("fixture_{name}.so"));
+        if !copy.exists() {
+            std::fs::copy(located(name), &copy).expect("a fixture can be copied");
+        }
+        copy
+    }
+
     pub async fn sink_library(&self, name: &str) -> Library {
-        self.load(&located(name), Direction::Sink)
+        self.load(&self.fixture(name), Direction::Sink)
             .await
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
     pub async fn source_library(&self, name: &str) -> Library {
-        self.load(&located(name), Direction::Source)
+        self.load(&self.fixture(name), Direction::Source)
             .await
             .unwrap_or_else(|error| panic!("{error}"))
     }
@@ -91,8 +101,8 @@ impl Plugins {
     }
 }
 
-/// The file of a fixture plugin.
-pub fn located(name: &str) -> PathBuf {
+/// The file of a fixture plugin, as cargo has built it.
+fn located(name: &str) -> PathBuf {
     plugin::locate(name, Path::new(""), &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -26,6 +26,8 @@ use crate::pipeline::{Failure, Fetched, Message, Position};
 
 /// Brokers drop members that are silent for 30 s, and some tell nobody of a new assignment.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// A member without partitions polls nothing, and hears of new ones only when it asks.
+const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 /// In one generation. A broker that goes on refusing what this member stores would otherwise hand out the same messages for ever.
 const MAX_REFUSALS: u32 = 10;
 
@@ -69,7 +71,7 @@ impl<'a> Session<'a> {
             is_idle: false,
             epochs: 0,
             turn: 0,
-            check_at: Instant::now() + CHECK_INTERVAL,
+            check_at: Instant::now() + STANDBY_INTERVAL,
         }
     }
 
@@ -200,9 +202,17 @@ impl<'a> Session<'a> {
         if Instant::now() < self.check_at {
             return Ok(());
         }
-        self.check_at = Instant::now() + CHECK_INTERVAL;
+        self.check_at = Instant::now() + self.check_interval();
         let pinged = self.client.tcp().ping().await;
         pinged.map_err(|error| self.failed(0, "ping", &error))
+    }
+
+    fn check_interval(&self) -> Duration {
+        if self.members.iter().any(|member| member.assigned.is_empty()) {
+            STANDBY_INTERVAL
+        } else {
+            CHECK_INTERVAL
+        }
     }
 
     /// A purge takes the stored offset along. An idle consumer would otherwise miss it when its cursor happens to fit again.

@@ -58,11 +58,6 @@ impl Producer {
         })
     }
 
-    /// Ends the connection.
-    pub async fn close(self) {
-        self.client.close().await;
-    }
-
     async fn ensure_connected(&self) -> Result<(), Failure> {
         if !self.is_lost.load(Ordering::Acquire) {
             return Ok(());
@@ -144,7 +139,10 @@ impl pipeline::Producer for Producer {
                 .wrapping_add(self.ids.fetch_add(count, Ordering::Relaxed).into()),
             now: IggyTimestamp::now().as_micros(),
         };
-        let mut loader = Loader::new(self.targets.iter().map(Target::route).collect());
+        let mut loader = Loader::new(
+            self.targets.iter().map(Target::route).collect(),
+            messages.len(),
+        );
         for (output, message) in messages.drain(..) {
             let (message, key) = stamp.outgoing(message);
             loader.add(output, message, key);

@@ -63,10 +63,13 @@ impl Shipment {
 
     /// Spreads what is unconfirmed of an output anew, because its topic has other partitions now.
     pub(super) fn reroute(&mut self, output: usize, route: Route) {
-        let mut loader = Loader::new(vec![route]);
         let (moving, staying) = std::mem::take(&mut self.unconfirmed)
             .into_iter()
             .partition::<VecDeque<_>, _>(|chunk| chunk.output == output);
+        let mut loader = Loader::new(
+            vec![route],
+            moving.iter().map(|chunk| chunk.messages.len()).sum(),
+        );
         for chunk in moving {
             for (message, key) in chunk.messages.into_iter().zip(chunk.keys) {
                 loader.add(0, message, key);
@@ -89,15 +92,18 @@ pub(super) struct Loader {
     open: HashMap<(usize, u32), usize>,
     /// The last one of those: messages without keys need no look-up.
     last: Option<usize>,
+    /// How many messages are still to come, at a guess.
+    expected: usize,
 }
 
 impl Loader {
-    pub(super) fn new(routes: Vec<Route>) -> Self {
+    pub(super) fn new(routes: Vec<Route>, expected: usize) -> Self {
         Self {
             routes,
             chunks: Vec::new(),
             open: HashMap::new(),
             last: None,
+            expected,
         }
     }
 
@@ -107,8 +113,9 @@ impl Loader {
         let at = self.find(output, partition);
         let at = match at {
             Some(at) if self.chunks[at].takes(&message, route.batch_length) => at,
-            _ => self.begin(output, partition, route.batch_length),
+            _ => self.begin(output, partition, self.room(route, key)),
         };
+        self.expected = self.expected.saturating_sub(1);
         self.chunks[at].push(message, key);
         self.last = Some(at);
     }
@@ -128,19 +135,25 @@ impl Loader {
             .or_else(|| self.open.get(&(output, partition)).copied())
     }
 
-    fn begin(&mut self, output: usize, partition: u32, batch_length: usize) -> usize {
+    fn begin(&mut self, output: usize, partition: u32, room: usize) -> usize {
         let at = self.chunks.len();
-        self.chunks
-            .push(Chunk::new(output, partition, batch_length));
+        self.chunks.push(Chunk::new(output, partition, room));
         self.open.insert((output, partition), at);
         at
+    }
+
+    /// Keyed messages spread over the partitions.
+    fn room(&self, route: Route, key: Option<u32>) -> usize {
+        let share = match key {
+            Some(_) => self.expected / route.partitions as usize,
+            None => self.expected,
+        };
+        share.min(route.batch_length)
     }
 }
 
 impl Chunk {
-    fn new(output: usize, partition: u32, batch_length: usize) -> Self {
-        // Keyed messages spread over many partitions: room for a full request each would be wasted.
-        let room = batch_length.min(64);
+    fn new(output: usize, partition: u32, room: usize) -> Self {
         Self {
             output,
             partition,
@@ -216,7 +229,7 @@ mod tests {
     }
 
     fn load(routes: Vec<Route>, messages: Vec<(usize, IggyMessage, Option<u32>)>) -> Shipment {
-        let mut loader = Loader::new(routes);
+        let mut loader = Loader::new(routes, messages.len());
         for (output, message, key) in messages {
             loader.add(output, message, key);
         }
