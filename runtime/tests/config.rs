@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::{
     Code, Environment, Loaded, Origin, Problems, load_with,
-    spec::{self, Connectors, Direction, OnInvalid, Restart, Streams},
+    spec::{self, Connectors, Direction, Errors, OnFailure, Restart, Streams},
 };
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -230,7 +230,7 @@ fn a_minimal_sink_has_the_documented_defaults() {
     assert_eq!(sink.commit_interval, Duration::from_millis(10));
     assert_eq!(sink.deadlines, spec::Deadlines::default());
     assert_eq!(sink.retry, spec::Backoff::default());
-    assert_eq!(sink.on_invalid, OnInvalid::Stop);
+    assert_eq!((sink.errors, &sink.dlq), (Errors::default(), &None));
     let Restart::OnFailure(restart) = sink.restart else {
         panic!("{:?}", sink.restart);
     };
@@ -318,8 +318,8 @@ exclusive = false
     assert_eq!(source.retry.max_attempts, 5);
     assert_eq!((source.retry.multiplier, source.retry.jitter), (3.0, 0.0));
     assert_eq!(
-        (source.restart, source.on_invalid),
-        (Restart::Never, OnInvalid::Skip)
+        (source.restart, source.errors.on_invalid),
+        (Restart::Never, OnFailure::Skip)
     );
     let Streams::Outputs(outputs) = &source.streams else {
         panic!("{:?}", source.streams);
@@ -706,6 +706,25 @@ fn wrong_values_of_a_connector_are_refused() {
 }
 
 #[test]
+fn dead_letters_are_where_invalid_records_go_once_there_is_a_place() {
+    let sink = |more: &str| {
+        let streams = "streams = [{ stream = 's', topics = ['t'] }]";
+        Site::toml(&format!("[sinks.k]\npath = 'p'\n{streams}\n{more}"))
+    };
+    let loaded = sink("dlq.stream = 'd'").loaded();
+    let connector = &loaded.connectors[0];
+    let dlq = connector.dlq.as_ref().unwrap();
+    assert_eq!((dlq.stream.as_str(), dlq.topic.as_str()), ("d", "k"));
+    assert_eq!(connector.errors.on_invalid, OnFailure::Dlq);
+    assert_eq!(connector.errors.on_exhausted, OnFailure::Stop);
+    let reasons = sink("errors.on_invalid = 'dlq'").reasons();
+    assert!(reasons[0].contains("dlq"), "{reasons:?}");
+    let loaded = sink("errors.tolerance = { failures = 1, of_last = 2 }").loaded();
+    let tolerance = loaded.connectors[0].errors.tolerance;
+    assert_eq!((tolerance.failures, tolerance.of_last), (1, 2));
+}
+
+#[test]
 fn what_has_no_effect_yet_is_refused() {
     let of_the_runtime = [
         "[connectors]\nconfig_type = 'http'\nbase_url = 'http://x'",
@@ -724,10 +743,6 @@ fn what_has_no_effect_yet_is_refused() {
     let of_a_sink = [
         ("", "delivery = 'at_most_once'"),
         ("", "max_in_flight = 2"),
-        ("", "dlq.stream = 'd'"),
-        ("", "errors.on_invalid = 'dlq'"),
-        ("", "errors.on_exhausted = 'skip'"),
-        ("", "errors.tolerance = { failures = 1, of_last = 2 }"),
         ("", "health.interval = '1s'"),
         ("", "consumer.exclusive = true"),
         ("", "plugin_config.password = 'a${env:PASSWORD}'"),

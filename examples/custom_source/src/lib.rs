@@ -168,9 +168,7 @@ mod tests {
 
     async fn acked(source: &dyn OpenSource) -> Vec<String> {
         let polled = source.poll().await.unwrap();
-        let settled = source
-            .settle(polled.poll, SourceBatchResult::Ack)
-            .await;
+        let settled = source.settle(polled.poll, SourceBatchResult::Ack).await;
         assert!(settled.is_ok(), "{settled:?}");
         lines(&polled)
     }

@@ -189,7 +189,8 @@ pub struct Connector {
     pub consumer_name: String,
     pub retry: Backoff,
     pub restart: Restart,
-    pub on_invalid: OnInvalid,
+    pub errors: Errors,
+    pub dlq: Option<Dlq>,
 }
 
 /// A plugin's own configuration. `Debug` says only that there is one.
@@ -301,12 +302,48 @@ pub enum Restart {
     OnFailure(Backoff),
 }
 
-/// What happens to a record that can never succeed.
+/// What happens to messages that cannot be delivered: `[errors]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnInvalid {
-    /// The connector stops with its position kept. The default without a `[dlq]`.
+pub struct Errors {
+    /// That can never succeed. `Dlq` by default where there is a `[dlq]`.
+    pub on_invalid: OnFailure,
+    /// That were tried as often as `[retry]` allows.
+    pub on_exhausted: OnFailure,
+    pub tolerance: Tolerance,
+}
+
+/// What happens to one message that cannot be delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The connector stops with its position kept.
     #[default]
     Stop,
-    /// The record is counted as failed and left behind.
+    /// It is written to the dead-letter topic.
+    Dlq,
+    /// It is counted, logged and left behind.
     Skip,
+}
+
+/// Most failures among the last messages; beyond it the connector stops, whatever the policies say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerance {
+    pub failures: u64,
+    pub of_last: u64,
+}
+
+/// 100 of the last 1000.
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self {
+            failures: 100,
+            of_last: 1000,
+        }
+    }
+}
+
+/// Where dead letters go: `[dlq]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dlq {
+    pub stream: String,
+    pub topic: String,
 }

@@ -47,11 +47,12 @@ impl<'a> Attempts<'a> {
             return Err(failure);
         }
         let Some(delay) = self.backoff.next(failure.retry_after) else {
-            let attempts = self.backoff.attempts() + 1;
-            return Err(Failure::new(
-                FailureKind::Exhausted,
-                format!("given up after {attempts} attempts: {}", failure.message),
-            ));
+            let message = format!(
+                "given up after {} attempts: {}",
+                self.count(),
+                failure.message
+            );
+            return Err(Failure::new(FailureKind::Exhausted, message));
         };
         warn!(step = self.step, error = %failure, attempt = self.backoff.attempts(), retry_in = ?delay, "trying again");
         self.monitor.begin_retry(Retrying {
@@ -63,6 +64,11 @@ impl<'a> Attempts<'a> {
             () = self.stop.cancelled() => Err(Failure::new(FailureKind::Cancelled, "stopped while trying again")),
             () = tokio::time::sleep(delay) => Ok(()),
         }
+    }
+
+    /// How many there have been, the one under way included.
+    pub fn count(&self) -> u32 {
+        self.backoff.attempts().saturating_add(1)
     }
 
     /// The step has succeeded.

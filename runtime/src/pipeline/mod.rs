@@ -3,11 +3,14 @@
 
 mod attempts;
 mod backoff;
+pub mod dead_letter;
 mod monitor;
+pub mod policy;
 mod ports;
 pub mod sink;
 pub mod source;
 mod stages;
+mod tolerance;
 
 pub use attempts::Attempts;
 pub use backoff::Backoff;

@@ -16,6 +16,7 @@ pub struct Counters {
     processed: AtomicU64,
     filtered: AtomicU64,
     failed: AtomicU64,
+    dead_lettered: AtomicU64,
     errors: AtomicU64,
 }
 
@@ -35,6 +36,8 @@ pub struct Counts {
     pub filtered: u64,
     /// Skipped or dead-lettered.
     pub failed: u64,
+    /// Those of `failed` that stand in the dead-letter topic.
+    pub dead_lettered: u64,
     /// Attempts and batches that did not succeed.
     pub errors: u64,
 }
@@ -61,6 +64,7 @@ impl Counters {
             processed,
             filtered,
             failed,
+            dead_lettered: read(&self.dead_lettered),
             errors: read(&self.errors),
         }
     }
@@ -97,6 +101,10 @@ impl Counters {
 
     pub(super) fn failed(&self, messages: usize) {
         add(&self.failed, messages);
+    }
+
+    pub(super) fn dead_lettered(&self, messages: usize) {
+        add(&self.dead_lettered, messages);
     }
 
     /// Also counted by the supervisor, for what goes wrong outside the loops.

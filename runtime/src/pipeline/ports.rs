@@ -71,6 +71,17 @@ pub struct Batch {
     pub messages: Vec<Message>,
 }
 
+impl Batch {
+    /// The same batch with other messages.
+    pub fn with(&self, messages: Vec<Message>) -> Self {
+        Self {
+            topic: self.topic.clone(),
+            messages,
+            ..*self
+        }
+    }
+}
+
 /// A record of a batch that a plugin named as failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {

@@ -2,42 +2,58 @@
 //!
 //! Fetching runs beside handing over, so that the broker works on the next batch while the plugin writes this one.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use super::{
     Attempts, Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, Message, Monitor,
-    Position, Rejected, SinkPlugin, Stages,
+    Position, Produced, Producer, Rejected, SinkPlugin, Stages,
+    dead_letter::{Place, Reason},
+    policy::{EXHAUSTED, INVALID, Policy, Undeliverable},
 };
-use crate::config::spec::{self, OnInvalid};
 
 /// Batches that may be settled and not yet stored; then handing over waits for the store.
 const UNSTORED_BATCHES: usize = 16;
 
 /// Everything that a sink's loop works with.
-pub struct Sink<'a, P> {
+pub struct Sink<'a, P, D> {
     pub plugin: &'a P,
     /// By `[[streams]]` entry.
     pub stages: &'a [Stages],
-    pub retry: spec::Backoff,
-    pub on_invalid: OnInvalid,
+    pub policy: Policy<'a, D>,
     /// Logs each batch at info instead of debug.
     pub verbose: bool,
     pub monitor: &'a Monitor,
 }
 
-impl<P: SinkPlugin> Sink<'_, P> {
+/// A batch on its way to the plugin.
+struct Delivery {
+    /// Messages that are neither delivered, filtered nor failed yet.
+    unsettled: usize,
+    /// What the plugin or a stage has refused, by offset.
+    refused: Vec<Refused>,
+}
+
+struct Refused {
+    offset: u64,
+    stage: &'static str,
+    code: &'static str,
+    error: String,
+    attempts: u32,
+}
+
+impl<P: SinkPlugin, D: Producer> Sink<'_, P, D> {
     /// Runs until `stop`, or until something fails.
     ///
     /// # Errors
     ///
-    /// [`FailureKind::Transient`]: the broker is out of reach. [`FailureKind::Invalid`]: a record can never succeed and the
+    /// [`FailureKind::Transient`]: the broker is out of reach. [`FailureKind::Invalid`]: messages cannot be delivered and the
     /// policy is to stop. Others: the plugin cannot go on. In every case what was not settled is delivered again.
     pub async fn run<C: Consumer>(
-        &self,
+        &mut self,
         consumer: C,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
@@ -52,7 +68,7 @@ impl<P: SinkPlugin> Sink<'_, P> {
 
     /// Hands over batch after batch. It takes both channels, so that the consumer ends when it does.
     async fn feed(
-        &self,
+        &mut self,
         mut batches: mpsc::Receiver<Fetched>,
         settled: mpsc::Sender<Position>,
         stop: &CancellationToken,
@@ -72,163 +88,256 @@ impl<P: SinkPlugin> Sink<'_, P> {
         self.flush(stop).await
     }
 
-    /// Takes one batch to the plugin, again and again until every record of it is settled.
-    async fn deliver(&self, fetched: Fetched, stop: &CancellationToken) -> Result<(), Failure> {
+    /// Takes one batch to the plugin, until every message of it is settled.
+    async fn deliver(&mut self, fetched: Fetched, stop: &CancellationToken) -> Result<(), Failure> {
         let started = Instant::now();
         let received = fetched.messages.len();
         self.monitor.counters.consumed(received);
-        let mut unsettled = received;
-        let delivered = self.settle(fetched, &mut unsettled, stop).await;
-        // Records that were not settled come again, and count then.
-        self.monitor.counters.unconsumed(unsettled);
+        let mut delivery = Delivery {
+            unsettled: received,
+            refused: Vec::new(),
+        };
+        let settled = self.settle(fetched, &mut delivery, stop).await;
+        // Messages that were not settled come again, and count then.
+        self.monitor.counters.unconsumed(delivery.unsettled);
+        let elapsed = started.elapsed();
         if self.verbose {
-            info!(received, unsettled, elapsed = ?started.elapsed(), "batch consumed");
+            info!(
+                received,
+                unsettled = delivery.unsettled,
+                ?elapsed,
+                "batch consumed"
+            );
         } else {
-            debug!(received, unsettled, elapsed = ?started.elapsed(), "batch consumed");
+            debug!(
+                received,
+                unsettled = delivery.unsettled,
+                ?elapsed,
+                "batch consumed"
+            );
         }
-        delivered
+        settled
     }
 
     async fn settle(
-        &self,
+        &mut self,
         fetched: Fetched,
-        unsettled: &mut usize,
+        delivery: &mut Delivery,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut batch = Arc::new(self.prepare(fetched, unsettled)?);
-        let mut attempts = Attempts::new("consume", self.retry, self.monitor, stop);
-        while !batch.messages.is_empty() {
-            match self.plugin.consume(batch.clone()).await {
-                Ok(consumed) => {
-                    let delivered = batch.messages.len() - consumed.failed.len();
-                    self.monitor.counters.processed(delivered);
-                    *unsettled -= delivered;
-                    let Some((again, failure)) = self.sort(&batch, consumed, unsettled)? else {
-                        break;
-                    };
-                    batch = Arc::new(again);
-                    attempts.pause(failure).await?;
+        let stages = &self.stages[fetched.input];
+        let original = Arc::new(Batch {
+            topic: fetched.topic,
+            partition_id: fetched.partition_id,
+            current_offset: fetched.current_offset,
+            schema: stages.schema(),
+            messages: fetched.messages,
+        });
+        let batch = match stages.passes_through() {
+            true => original.clone(),
+            false => Arc::new(self.prepare(stages, &original, delivery)),
+        };
+        // What a stage refuses stops the sink before it delivers the rest, which would come again.
+        if delivery.refused.is_empty() || !self.policy.stops_on_invalid() {
+            self.hand_over(batch, delivery, stop).await?;
+        }
+        let failed: Vec<_> = delivery
+            .refused
+            .iter()
+            .map(|refused| refused.of(&original))
+            .collect();
+        self.policy
+            .settle(original.messages.len(), &failed, stop)
+            .await?;
+        delivery.unsettled -= failed.len();
+        Ok(())
+    }
+
+    /// Decodes and transforms.
+    fn prepare(&self, stages: &Stages, original: &Batch, delivery: &mut Delivery) -> Batch {
+        let prepared = stages.consumed(&original.topic, &original.messages);
+        for Rejected {
+            index,
+            stage,
+            message,
+        } in prepared.rejected
+        {
+            delivery.refused.push(Refused {
+                offset: original.messages[index].offset,
+                stage,
+                code: INVALID,
+                error: message,
+                attempts: 1,
+            });
+        }
+        self.monitor.counters.filtered(prepared.filtered);
+        delivery.unsettled -= prepared.filtered;
+        Batch {
+            schema: prepared.schema,
+            ..original.with(
+                prepared
+                    .messages
+                    .into_iter()
+                    .map(|(_, message)| message)
+                    .collect(),
+            )
+        }
+    }
+
+    /// Hands over a batch. One that is refused as a whole is halved, left half first, until the bad messages are alone.
+    async fn hand_over(
+        &self,
+        batch: Arc<Batch>,
+        delivery: &mut Delivery,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut parts = VecDeque::from([batch]);
+        while let Some(part) = parts.pop_front() {
+            let Some((part, failure)) = self.attempt(part, delivery, stop).await? else {
+                continue;
+            };
+            match &*part.messages {
+                [message] => delivery.refuse(message, INVALID, failure.message, 1),
+                messages => {
+                    let (left, right) = messages.split_at(messages.len() / 2);
+                    parts.push_front(Arc::new(part.with(right.to_vec())));
+                    parts.push_front(Arc::new(part.with(left.to_vec())));
                 }
-                Err(failure) => attempts.pause(failure).await?,
             }
         }
         Ok(())
     }
 
-    /// Decodes and transforms. What a stage cannot handle goes by the policy for invalid records.
-    fn prepare(&self, fetched: Fetched, unsettled: &mut usize) -> Result<Batch, Failure> {
-        let stages = &self.stages[fetched.input];
-        let (topic, partition_id, current_offset) =
-            (fetched.topic, fetched.partition_id, fetched.current_offset);
-        let (messages, schema) = if stages.passes_through() {
-            (fetched.messages, stages.schema())
-        } else {
-            let prepared = stages.consumed(&topic, &fetched.messages);
-            for Rejected {
-                index,
-                stage,
-                message,
-            } in &prepared.rejected
-            {
-                self.reject(fetched.messages[*index].offset, stage, message, unsettled)?;
-            }
-            self.monitor.counters.filtered(prepared.filtered);
-            *unsettled -= prepared.filtered;
-            let messages = prepared
-                .messages
-                .into_iter()
-                .map(|(_, message)| message)
-                .collect();
-            (messages, prepared.schema)
-        };
-        Ok(Batch {
-            topic,
-            partition_id,
-            current_offset,
-            schema,
-            messages,
-        })
-    }
-
-    /// Settles the failed records that can never succeed, and returns those to try again with the reason, if any. A record that says
-    /// that the sink cannot go on is an error after the others are settled.
-    fn sort(
+    /// Hands over one part until each of its messages is delivered or refused; gives back a part that is refused as a whole.
+    async fn attempt(
         &self,
-        batch: &Batch,
-        consumed: Consumed,
-        unsettled: &mut usize,
-    ) -> Result<Option<(Batch, Failure)>, Failure> {
-        let mut again: Vec<Message> = Vec::new();
-        let (mut transient, mut fatal) = (None, None);
-        for Failed {
-            index,
-            kind,
-            message,
-        } in consumed.failed
-        {
-            let record = &batch.messages[index];
-            match kind {
-                FailureKind::Invalid => {
-                    self.reject(record.offset, "deliver", &message, unsettled)?
+        mut part: Arc<Batch>,
+        delivery: &mut Delivery,
+        stop: &CancellationToken,
+    ) -> Result<Option<(Arc<Batch>, Failure)>, Failure> {
+        let mut attempts = Attempts::new("consume", self.policy.retry(), self.monitor, stop);
+        while !part.messages.is_empty() {
+            let failure = match self.plugin.consume(part.clone()).await {
+                Ok(consumed) => {
+                    let delivered = part.messages.len() - consumed.failed.len();
+                    self.monitor.counters.processed(delivered);
+                    delivery.unsettled -= delivered;
+                    let Some((again, failure)) = sort(&part, consumed, attempts.count(), delivery)?
+                    else {
+                        break;
+                    };
+                    part = Arc::new(part.with(again));
+                    failure
                 }
-                FailureKind::Transient => {
-                    again.push(record.clone());
-                    transient = Some(message);
+                Err(failure) if failure.kind == FailureKind::Invalid => {
+                    return Ok(Some((part, failure)));
                 }
-                _ => {
-                    let message = format!("offset {}: {message}", record.offset);
-                    fatal.get_or_insert(Failure::new(kind, message));
+                Err(failure) => failure,
+            };
+            let reason = failure.message.clone();
+            match attempts.pause(failure).await {
+                Ok(()) => {}
+                Err(failure)
+                    if failure.kind == FailureKind::Exhausted
+                        && !self.policy.stops_on_exhausted() =>
+                {
+                    for message in &part.messages {
+                        delivery.refuse(message, EXHAUSTED, reason.clone(), attempts.count());
+                    }
+                    break;
                 }
+                Err(failure) => return Err(failure),
             }
         }
-        if let Some(fatal) = fatal {
-            return Err(fatal);
-        }
-        Ok(transient.map(|reason| {
-            let batch = Batch {
-                topic: batch.topic.clone(),
-                messages: again,
-                ..*batch
-            };
-            let failure = Failure {
-                retry_after: consumed.retry_after,
-                ..Failure::transient(reason)
-            };
-            (batch, failure)
-        }))
-    }
-
-    fn reject(
-        &self,
-        offset: u64,
-        stage: &str,
-        reason: &str,
-        unsettled: &mut usize,
-    ) -> Result<(), Failure> {
-        self.monitor.counters.error();
-        match self.on_invalid {
-            OnInvalid::Stop => Err(Failure::new(
-                FailureKind::Invalid,
-                format!(
-                    "the message at offset {offset} cannot be delivered ({stage}: {reason}); the position is kept"
-                ),
-            )),
-            OnInvalid::Skip => {
-                error!(offset, stage, reason, "message skipped");
-                self.monitor.counters.failed(1);
-                *unsettled -= 1;
-                Ok(())
-            }
-        }
+        Ok(None)
     }
 
     async fn flush(&self, stop: &CancellationToken) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("flush", self.retry, self.monitor, stop);
+        let mut attempts = Attempts::new("flush", self.policy.retry(), self.monitor, stop);
         while let Err(failure) = self.plugin.flush().await {
             attempts.pause(failure).await?;
         }
         Ok(())
     }
+}
+
+impl Delivery {
+    /// The plugin will never take this message.
+    fn refuse(&mut self, message: &Message, code: &'static str, error: String, attempts: u32) {
+        self.refused.push(Refused {
+            offset: message.offset,
+            stage: "deliver",
+            code,
+            error,
+            attempts,
+        });
+    }
+}
+
+impl Refused {
+    fn of<'a>(&'a self, batch: &'a Batch) -> Undeliverable<'a> {
+        let found = batch
+            .messages
+            .binary_search_by_key(&self.offset, |message| message.offset);
+        let message = &batch.messages[found.expect("what is refused was fetched")];
+        Undeliverable {
+            original: Produced {
+                headers: message.headers.clone(),
+                payload: message.payload.clone(),
+                ..Produced::default()
+            },
+            place: Place {
+                topic: &batch.topic,
+                partition_and_offset: Some((batch.partition_id, self.offset)),
+            },
+            reason: Reason {
+                stage: self.stage,
+                code: self.code,
+                error: &self.error,
+                attempts: self.attempts,
+            },
+        }
+    }
+}
+
+/// Notes what the plugin will never take, and returns what is worth trying again, with the reason.
+fn sort(
+    batch: &Batch,
+    consumed: Consumed,
+    attempts: u32,
+    delivery: &mut Delivery,
+) -> Result<Option<(Vec<Message>, Failure)>, Failure> {
+    let mut again = Vec::new();
+    let (mut reason, mut fatal) = (None, None);
+    for Failed {
+        index,
+        kind,
+        message,
+    } in consumed.failed
+    {
+        let record = &batch.messages[index];
+        match kind {
+            FailureKind::Invalid => delivery.refuse(record, INVALID, message, attempts),
+            FailureKind::Transient => {
+                again.push(record.clone());
+                reason.get_or_insert(message);
+            }
+            _ => {
+                let message = format!("offset {}: {message}", record.offset);
+                fatal.get_or_insert(Failure::new(kind, message));
+            }
+        }
+    }
+    if let Some(fatal) = fatal {
+        return Err(fatal);
+    }
+    Ok(reason.map(|reason| {
+        let failure = Failure {
+            retry_after: consumed.retry_after,
+            ..Failure::transient(reason)
+        };
+        (again, failure)
+    }))
 }
 
 async fn next(batches: &mut mpsc::Receiver<Fetched>, stop: &CancellationToken) -> Option<Fetched> {

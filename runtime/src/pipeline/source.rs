@@ -6,15 +6,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use iggy_connector_message::TopicMetadata;
+use iggy_connector_message::{Schema, TopicMetadata};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use super::{
     Attempts, Failure, FailureKind, GivenUp, Monitor, Polled, Produced, Producer, Rejected,
     Settlement, SourcePlugin, Stages, StateStore, Unsent,
+    dead_letter::{Place, Reason},
+    policy::{INVALID, Policy, Undeliverable},
 };
-use crate::config::spec::{self, OnInvalid};
 
 /// One `[[streams]]` entry of a source.
 pub struct Output {
@@ -23,14 +24,13 @@ pub struct Output {
 }
 
 /// Everything that a source's loop works with.
-pub struct Source<'a, P, S> {
+pub struct Source<'a, P, S, D> {
     pub plugin: &'a P,
     pub state: &'a S,
     pub outputs: &'a [Output],
     /// The wait after an empty poll.
     pub poll_interval: Duration,
-    pub retry: spec::Backoff,
-    pub on_invalid: OnInvalid,
+    pub policy: Policy<'a, D>,
     /// Logs each batch at info instead of debug.
     pub verbose: bool,
     pub monitor: &'a Monitor,
@@ -38,14 +38,15 @@ pub struct Source<'a, P, S> {
 
 /// A polled batch on its way: what is left to send, and what will not be.
 struct Loaded {
-    poll: u64,
     messages: Vec<(usize, Produced)>,
-    state: Option<Bytes>,
-    /// Positions that were filtered or rejected, in rising order.
+    filtered: usize,
+    /// What a stage has refused, with the message as it was polled.
+    refused: Vec<(Rejected, Produced)>,
+    /// Positions that were filtered or refused, in rising order.
     undelivered: Vec<(u32, Unsent)>,
 }
 
-impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
+impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
     /// Runs until `stop`, until the source ends by itself, or until something fails.
     ///
     /// # Errors
@@ -53,11 +54,11 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
     /// [`FailureKind::Invalid`]: a message can never be sent and the policy is to stop. Others: the plugin cannot go on, or
     /// attempts have run out. What was not confirmed is offered again.
     pub async fn run<C: Producer>(
-        &self,
+        &mut self,
         producer: &C,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("poll", self.retry, self.monitor, stop);
+        let mut attempts = Attempts::new("poll", self.policy.retry(), self.monitor, stop);
         while !stop.is_cancelled() {
             let polled = match self.plugin.poll(stop).await {
                 Ok(polled) => polled,
@@ -86,7 +87,7 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
 
     /// Takes one batch to Iggy, saves the state and tells the plugin.
     async fn forward<C: Producer>(
-        &self,
+        &mut self,
         polled: Polled,
         producer: &C,
         stop: &CancellationToken,
@@ -116,59 +117,71 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         Ok(())
     }
 
-    /// Prepares, sends and saves; returns the positions that were not sent.
+    /// Prepares, sends, settles what was refused, and saves; returns the positions that were not sent.
     async fn deliver<C: Producer>(
-        &self,
+        &mut self,
         polled: Polled,
         producer: &C,
         unsettled: &mut usize,
         stop: &CancellationToken,
     ) -> Result<Vec<(u32, Unsent)>, Failure> {
-        let loaded = self.prepare(polled, unsettled)?;
+        let received = polled.messages.len();
+        let loaded = self.prepare(polled.schema, polled.messages);
         let sent = loaded.messages.len();
-        if sent > 0 {
+        // What a stage refuses stops the source before it sends the rest, which would come again.
+        let is_sent = sent > 0 && (loaded.refused.is_empty() || !self.policy.stops_on_invalid());
+        if is_sent {
             self.send(loaded.messages, producer, stop).await?;
-            self.monitor.counters.sent(sent);
-            *unsettled -= sent;
         }
-        if let Some(state) = loaded.state {
+        let topic = self.outputs[0].topic.clone();
+        let failed: Vec<_> = loaded
+            .refused
+            .iter()
+            .map(|(rejected, original)| undeliverable(&topic, rejected, original))
+            .collect();
+        self.policy.settle(received, &failed, stop).await?;
+        if let Some(state) = polled.state {
             self.save(state, stop).await?;
         }
-        debug!(poll = loaded.poll, sent, "batch confirmed");
+        // Counted together at the end, so that a batch that is given up half-way leaves no trace in the counts.
+        self.monitor.counters.sent(sent);
+        self.monitor.counters.filtered(loaded.filtered);
+        *unsettled -= sent + loaded.filtered + failed.len();
+        debug!(poll = polled.poll, sent, "batch confirmed");
         Ok(loaded.undelivered)
     }
 
-    /// Decodes, transforms and encodes. What a stage cannot handle goes by the policy for invalid records.
-    fn prepare(&self, polled: Polled, unsettled: &mut usize) -> Result<Loaded, Failure> {
-        let total = polled.messages.len();
-        let output = &self.outputs[0];
-        let numbered = polled.messages.into_iter().enumerate().collect();
-        let prepared = output
-            .stages
-            .produced(&output.topic, polled.schema, numbered);
-        for Rejected {
-            index,
-            stage,
-            message,
-        } in &prepared.rejected
-        {
-            self.reject(*index, stage, message, unsettled)?;
-        }
-        self.monitor.counters.filtered(prepared.filtered);
-        *unsettled -= prepared.filtered;
+    /// Decodes, transforms and encodes.
+    fn prepare(&self, schema: Schema, messages: Vec<Produced>) -> Loaded {
+        let total = messages.len();
+        let Output { topic, stages } = &self.outputs[0];
+        // The bytes are shared, and are kept for dead letters only where a stage may refuse them.
+        let originals = match stages.leaves_untouched(schema) {
+            true => Vec::new(),
+            false => messages.clone(),
+        };
+        let prepared = stages.produced(topic, schema, messages.into_iter().enumerate().collect());
         let sent = prepared.messages.iter().map(|(index, _)| *index);
-        let skipped = prepared.rejected.iter().map(|rejected| rejected.index);
-        let undelivered = unsent(total, sent, skipped);
-        Ok(Loaded {
-            poll: polled.poll,
+        let refused = prepared.rejected.iter().map(|rejected| rejected.index);
+        let unsent_as = match self.policy.is_dead_lettered(INVALID) {
+            true => Unsent::DeadLettered,
+            false => Unsent::Skipped,
+        };
+        let undelivered = unsent(total, sent, refused, unsent_as);
+        let with_original = |rejected: Rejected| {
+            let original = originals[rejected.index].clone();
+            (rejected, original)
+        };
+        Loaded {
+            filtered: prepared.filtered,
+            refused: prepared.rejected.into_iter().map(with_original).collect(),
             messages: prepared
                 .messages
                 .into_iter()
                 .map(|(_, message)| (0, message))
                 .collect(),
-            state: polled.state,
             undelivered,
-        })
+        }
     }
 
     async fn send<C: Producer>(
@@ -177,7 +190,7 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         producer: &C,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("send", self.retry, self.monitor, stop);
+        let mut attempts = Attempts::new("send", self.policy.retry(), self.monitor, stop);
         let mut shipment = loop {
             match producer.prepare(&mut messages).await {
                 Ok(shipment) => break shipment,
@@ -191,7 +204,7 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
     }
 
     async fn save(&self, state: Bytes, stop: &CancellationToken) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("save", self.retry, self.monitor, stop);
+        let mut attempts = Attempts::new("save", self.policy.retry(), self.monitor, stop);
         while let Err(failure) = self.state.save(state.clone()).await {
             attempts.pause(failure).await?;
         }
@@ -204,35 +217,11 @@ impl<P: SourcePlugin, S: StateStore> Source<'_, P, S> {
         settlement: Settlement,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("settle", self.retry, self.monitor, stop);
+        let mut attempts = Attempts::new("settle", self.policy.retry(), self.monitor, stop);
         while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
             attempts.pause(failure).await?;
         }
         Ok(())
-    }
-
-    fn reject(
-        &self,
-        index: usize,
-        stage: &str,
-        reason: &str,
-        unsettled: &mut usize,
-    ) -> Result<(), Failure> {
-        self.monitor.counters.error();
-        match self.on_invalid {
-            OnInvalid::Stop => Err(Failure::new(
-                FailureKind::Invalid,
-                format!(
-                    "message {index} of a polled batch cannot be sent ({stage}: {reason}); it will be offered again"
-                ),
-            )),
-            OnInvalid::Skip => {
-                error!(index, stage, reason, "message skipped");
-                self.monitor.counters.failed(1);
-                *unsettled -= 1;
-                Ok(())
-            }
-        }
     }
 
     async fn rest(&self, stop: &CancellationToken) {
@@ -260,17 +249,38 @@ fn given_up(failure: &Failure) -> GivenUp {
     }
 }
 
+fn undeliverable<'a>(
+    topic: &'a TopicMetadata,
+    rejected: &'a Rejected,
+    original: &Produced,
+) -> Undeliverable<'a> {
+    Undeliverable {
+        original: original.clone(),
+        place: Place {
+            topic,
+            partition_and_offset: None,
+        },
+        reason: Reason {
+            stage: rejected.stage,
+            code: INVALID,
+            error: &rejected.message,
+            attempts: 1,
+        },
+    }
+}
+
 /// The positions below `total` that are not in `sent`, each with the reason. Both iterators rise.
 fn unsent(
     total: usize,
     sent: impl Iterator<Item = usize>,
-    skipped: impl Iterator<Item = usize>,
+    refused: impl Iterator<Item = usize>,
+    refused_as: Unsent,
 ) -> Vec<(u32, Unsent)> {
-    let (mut sent, mut skipped) = (sent.peekable(), skipped.peekable());
+    let (mut sent, mut refused) = (sent.peekable(), refused.peekable());
     (0..total)
         .filter(|index| sent.next_if_eq(index).is_none())
-        .map(|index| match skipped.next_if_eq(&index) {
-            Some(_) => (index as u32, Unsent::Skipped),
+        .map(|index| match refused.next_if_eq(&index) {
+            Some(_) => (index as u32, refused_as),
             None => (index as u32, Unsent::Filtered),
         })
         .collect()
@@ -284,12 +294,12 @@ mod tests {
     fn what_is_not_sent_is_listed_in_order_with_the_reason() {
         let none = std::iter::empty::<usize>;
         assert_eq!(
-            unsent(5, [0, 2, 4].into_iter(), [3].into_iter()),
+            unsent(5, [0, 2, 4].into_iter(), [3].into_iter(), Unsent::Skipped),
             [(1, Unsent::Filtered), (3, Unsent::Skipped)]
         );
-        assert_eq!(unsent(3, 0..3, none()), []);
+        assert_eq!(unsent(3, 0..3, none(), Unsent::Skipped), []);
         assert_eq!(
-            unsent(2, none(), 0..2),
+            unsent(2, none(), 0..2, Unsent::Skipped),
             [(0, Unsent::Skipped), (1, Unsent::Skipped)]
         );
     }

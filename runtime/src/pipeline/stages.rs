@@ -76,6 +76,11 @@ impl Stages {
         self.transforms.is_empty()
     }
 
+    /// Whether a source's messages of this schema reach the stream as they are.
+    pub fn leaves_untouched(&self, from: Schema) -> bool {
+        self.passes_through() && from == self.schema
+    }
+
     /// What the stream holds.
     pub fn schema(&self) -> Schema {
         self.schema
@@ -98,7 +103,7 @@ impl Stages {
         from: Schema,
         messages: Vec<(usize, Produced)>,
     ) -> Prepared<Produced> {
-        if self.passes_through() && from == self.schema {
+        if self.leaves_untouched(from) {
             return Prepared {
                 messages,
                 schema: from,

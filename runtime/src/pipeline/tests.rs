@@ -16,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Batch, Consumed, Consumer, Counts, Failed, Failure, FailureKind, Fetched, Message, Monitor,
     Polled, Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore,
-    sink::Sink, source,
+    dead_letter::Sender,
+    policy::{DeadLetters, Policy},
+    sink::Sink,
+    source,
 };
-use crate::config::spec::{self, OnInvalid};
+use crate::config::spec::{self, Direction, OnFailure};
 
 /// What happened, in order, told by all fakes.
 type Journal = Arc<Mutex<Vec<String>>>;
@@ -37,6 +40,81 @@ fn topic() -> Arc<TopicMetadata> {
 fn add_hello() -> Chain {
     let config = json!({ "fields": [{ "key": "message", "value": { "static": "hello" } }] });
     Chain::from_config(&[("add_fields".to_owned(), config)]).unwrap()
+}
+
+/// A producer that journals what it is given, after failing as often as it is told.
+struct Topics {
+    name: &'static str,
+    failures: Mutex<VecDeque<Failure>>,
+    journal: Journal,
+}
+
+impl Producer for Topics {
+    type Shipment = Vec<Produced>;
+
+    async fn prepare(
+        &self,
+        messages: &mut Vec<(usize, Produced)>,
+    ) -> Result<Self::Shipment, Failure> {
+        Ok(std::mem::take(messages)
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect())
+    }
+
+    async fn send(&self, shipment: &mut Self::Shipment) -> Result<(), Failure> {
+        let payloads = shipment
+            .iter()
+            .map(|message| String::from_utf8_lossy(&message.payload).into_owned());
+        note(
+            &self.journal,
+            format!("{} {}", self.name, payloads.collect::<Vec<_>>().join(" ")),
+        );
+        self.failures
+            .lock()
+            .unwrap()
+            .pop_front()
+            .map_or(Ok(()), Err)
+    }
+}
+
+/// The policy of a connector whose dead letters go to `topics`.
+fn policy<'a>(
+    errors: spec::Errors,
+    max_attempts: u32,
+    topics: &'a Topics,
+    monitor: &'a Monitor,
+) -> Policy<'a, Topics> {
+    let retry = spec::Backoff {
+        max_attempts,
+        ..spec::Backoff::default()
+    };
+    let sender = Sender {
+        connector: "quickwit".to_owned(),
+        direction: Direction::Sink,
+        config_version: 0,
+        plugin_version: "0.1.0".to_owned(),
+    };
+    let dead_letters = DeadLetters {
+        producer: topics,
+        sender,
+    };
+    Policy::new(errors, retry, Some(dead_letters), monitor)
+}
+
+fn dead_letter_topic(failures: Vec<Failure>, journal: &Journal) -> Topics {
+    Topics {
+        name: "dead letter",
+        failures: Mutex::new(failures.into()),
+        journal: journal.clone(),
+    }
+}
+
+fn on_invalid(policy: OnFailure) -> spec::Errors {
+    spec::Errors {
+        on_invalid: policy,
+        ..spec::Errors::default()
+    }
 }
 
 mod sinks {
@@ -149,9 +227,10 @@ mod sinks {
         answers: Vec<Result<Consumed, Failure>>,
         calls: usize,
         transforms: Chain,
-        on_invalid: OnInvalid,
+        errors: spec::Errors,
         ends_with: Option<Failure>,
         max_attempts: u32,
+        dead_letter_failures: Vec<Failure>,
     }
 
     impl Default for Case {
@@ -161,7 +240,8 @@ mod sinks {
                 answers: Vec::new(),
                 calls: 1,
                 transforms: Chain::default(),
-                on_invalid: OnInvalid::Stop,
+                errors: spec::Errors::default(),
+                dead_letter_failures: Vec::new(),
                 ends_with: None,
                 max_attempts: 0,
             }
@@ -184,14 +264,11 @@ mod sinks {
         };
         let monitor = Monitor::default();
         let stages = [Stages::of_sink(Schema::Json, case.transforms).unwrap()];
-        let sink = Sink {
+        let dead_letters = dead_letter_topic(case.dead_letter_failures, &journal);
+        let mut sink = Sink {
             plugin: &plugin,
             stages: &stages,
-            retry: spec::Backoff {
-                max_attempts: case.max_attempts,
-                ..spec::Backoff::default()
-            },
-            on_invalid: case.on_invalid,
+            policy: policy(case.errors, case.max_attempts, &dead_letters, &monitor),
             verbose: false,
             monitor: &monitor,
         };
@@ -304,7 +381,7 @@ mod sinks {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fatal_record_ends_the_run_after_the_others_are_settled() {
+    async fn a_fatal_record_ends_the_run_and_what_was_refused_beside_it_comes_again() {
         let run = run(Case {
             batches: vec![vec!["1", "2", "3", "4"]],
             answers: vec![failing([
@@ -313,7 +390,7 @@ mod sinks {
                 (2, FailureKind::Invalid),
             ])],
             calls: 9,
-            on_invalid: OnInvalid::Skip,
+            errors: on_invalid(OnFailure::Skip),
             ..Case::default()
         })
         .await;
@@ -321,7 +398,7 @@ mod sinks {
         assert_eq!(failure.kind, FailureKind::Fatal);
         assert!(failure.message.contains("offset 0"), "{failure}");
         assert_eq!(run.journal, ["consume 1 2 3 4"], "nothing is stored");
-        assert_eq!((run.counts.processed, run.counts.failed), (1, 1));
+        assert_eq!((run.counts.processed, run.counts.failed), (1, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -342,7 +419,7 @@ mod sinks {
     async fn an_invalid_record_is_counted_when_the_policy_is_to_skip_it() {
         let run = run(Case {
             answers: vec![failing([(1, FailureKind::Invalid)])],
-            on_invalid: OnInvalid::Skip,
+            errors: on_invalid(OnFailure::Skip),
             ..Case::default()
         })
         .await;
@@ -359,7 +436,7 @@ mod sinks {
             ..Case::default()
         };
         let skipped = run(Case {
-            on_invalid: OnInvalid::Skip,
+            errors: on_invalid(OnFailure::Skip),
             ..poison()
         })
         .await;
@@ -376,6 +453,175 @@ mod sinks {
         let stopped = run(poison()).await;
         assert_eq!(stopped.result.unwrap_err().kind, FailureKind::Invalid);
         assert!(stopped.journal.is_empty(), "{:?}", stopped.journal);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_letter_is_confirmed_before_its_original_is_settled() {
+        let run = run(Case {
+            answers: vec![failing([(1, FailureKind::Invalid)])],
+            errors: on_invalid(OnFailure::Dlq),
+            dead_letter_failures: vec![Failure::transient("away")],
+            ..Case::default()
+        })
+        .await;
+        // The first attempt fails while the sink is being stopped: nothing is settled, and all of it comes again.
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(run.journal, ["consume 1 2 3", "dead letter 2", "flush"]);
+        assert_eq!((run.counts.processed, run.counts.failed), (2, 0));
+        let run = self::run(Case {
+            answers: vec![failing([(1, FailureKind::Invalid)])],
+            errors: on_invalid(OnFailure::Dlq),
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(
+            run.journal,
+            ["consume 1 2 3", "dead letter 2", "flush", "store 2"]
+        );
+        assert_eq!((run.counts.failed, run.counts.dead_lettered), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_letter_that_cannot_be_written_is_tried_again() {
+        let run = run(Case {
+            batches: vec![vec!["1", "2"], vec!["3"]],
+            answers: vec![failing([(0, FailureKind::Invalid)])],
+            errors: on_invalid(OnFailure::Dlq),
+            dead_letter_failures: vec![Failure::transient("away"), Failure::transient("away")],
+            calls: 2,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(
+            run.journal,
+            [
+                "consume 1 2",
+                "dead letter 1",
+                "dead letter 1",
+                "dead letter 1",
+                "consume 3",
+                "flush",
+                "store 1",
+                "store 2"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_letter_keeps_the_payload_from_before_the_transforms() {
+        let run = run(Case {
+            batches: vec![vec!["{\"a\":1}", "{\"a\":2}"]],
+            answers: vec![failing([(1, FailureKind::Invalid)])],
+            transforms: add_hello(),
+            errors: on_invalid(OnFailure::Dlq),
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.journal[1], "dead letter {\"a\":2}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_refused_as_a_whole_is_halved_until_the_bad_record_is_alone() {
+        let refused = || Err(Failure::new(FailureKind::Invalid, "no"));
+        let run = run(Case {
+            batches: vec![vec!["1", "2", "3", "4"]],
+            answers: vec![refused(), Ok(Consumed::default()), refused(), refused()],
+            errors: on_invalid(OnFailure::Dlq),
+            calls: 5,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(
+            run.journal,
+            [
+                "consume 1 2 3 4",
+                "consume 1 2",
+                "consume 3 4",
+                "consume 3",
+                "consume 4",
+                "dead letter 3",
+                "flush",
+                "store 3"
+            ]
+        );
+        assert_eq!((run.counts.processed, run.counts.failed), (3, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_of_which_every_record_is_refused_stops_the_sink_without_dead_letters() {
+        let refused = || Err(Failure::new(FailureKind::Invalid, "no such table"));
+        let run = run(Case {
+            batches: vec![vec!["1", "2"]],
+            answers: vec![refused(), refused(), refused()],
+            errors: on_invalid(OnFailure::Dlq),
+            calls: 9,
+            ..Case::default()
+        })
+        .await;
+        let failure = run.result.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Invalid);
+        assert!(
+            failure.message.contains("no such table") && failure.message.contains("all 2"),
+            "{failure}"
+        );
+        assert_eq!(run.journal, ["consume 1 2", "consume 1", "consume 2"]);
+        assert_eq!(run.counts.failed, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_failures_than_are_tolerated_stop_the_sink_whatever_the_policy() {
+        let run = run(Case {
+            batches: vec![vec!["1", "2", "3"], vec!["4", "5", "6"]],
+            answers: vec![
+                failing([(0, FailureKind::Invalid)]),
+                failing([(1, FailureKind::Invalid)]),
+            ],
+            errors: spec::Errors {
+                tolerance: spec::Tolerance {
+                    failures: 1,
+                    of_last: 10,
+                },
+                ..on_invalid(OnFailure::Skip)
+            },
+            calls: 9,
+            ..Case::default()
+        })
+        .await;
+        let failure = run.result.unwrap_err();
+        assert!(failure.message.contains("tolerance"), "{failure}");
+        assert_eq!(run.journal, ["consume 1 2 3", "consume 4 5 6", "store 2"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_whose_attempts_run_out_go_where_the_policy_says() {
+        let busy = || Err(Failure::transient("busy"));
+        let run = run(Case {
+            batches: vec![vec!["1", "2"], vec!["3"]],
+            answers: vec![busy(), busy()],
+            errors: spec::Errors {
+                on_exhausted: OnFailure::Dlq,
+                ..spec::Errors::default()
+            },
+            max_attempts: 1,
+            calls: 3,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(run.result, Ok(()));
+        assert_eq!(
+            run.journal,
+            [
+                "consume 1 2",
+                "consume 1 2",
+                "dead letter 1 2",
+                "consume 3",
+                "flush",
+                "store 1",
+                "store 2"
+            ]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -472,40 +718,6 @@ mod sources {
         }
     }
 
-    struct Topics {
-        failures: Mutex<VecDeque<Failure>>,
-        journal: Journal,
-    }
-
-    impl Producer for Topics {
-        type Shipment = Vec<Produced>;
-
-        async fn prepare(
-            &self,
-            messages: &mut Vec<(usize, Produced)>,
-        ) -> Result<Self::Shipment, Failure> {
-            Ok(std::mem::take(messages)
-                .into_iter()
-                .map(|(_, message)| message)
-                .collect())
-        }
-
-        async fn send(&self, shipment: &mut Self::Shipment) -> Result<(), Failure> {
-            let payloads = shipment
-                .iter()
-                .map(|message| String::from_utf8_lossy(&message.payload).into_owned());
-            note(
-                &self.journal,
-                format!("send {}", payloads.collect::<Vec<_>>().join(" ")),
-            );
-            self.failures
-                .lock()
-                .unwrap()
-                .pop_front()
-                .map_or(Ok(()), Err)
-        }
-    }
-
     struct Saved {
         failures: Mutex<VecDeque<Failure>>,
         journal: Journal,
@@ -546,7 +758,7 @@ mod sources {
         save_failures: Vec<Failure>,
         settle_failures: Vec<Failure>,
         transforms: Chain,
-        on_invalid: OnInvalid,
+        errors: spec::Errors,
         max_attempts: u32,
     }
 
@@ -560,6 +772,7 @@ mod sources {
             stop: stop.clone(),
         };
         let producer = Topics {
+            name: "send",
             failures: Mutex::new(case.send_failures.into()),
             journal: journal.clone(),
         };
@@ -572,16 +785,13 @@ mod sources {
             topic: topic(),
             stages: Stages::of_source(Schema::Json, case.transforms).unwrap(),
         }];
-        let source = source::Source {
+        let dead_letters = dead_letter_topic(Vec::new(), &journal);
+        let mut source = source::Source {
             plugin: &plugin,
             state: &store,
             outputs: &outputs,
             poll_interval: Duration::from_millis(100),
-            retry: spec::Backoff {
-                max_attempts: case.max_attempts,
-                ..spec::Backoff::default()
-            },
-            on_invalid: case.on_invalid,
+            policy: policy(case.errors, case.max_attempts, &dead_letters, &monitor),
             verbose: false,
             monitor: &monitor,
         };
@@ -733,7 +943,7 @@ mod sources {
         assert_eq!(journal, ["settle 1 Nack(Stopped)"]);
         assert_eq!(counts.sent, 0);
         let (result, journal, counts) = run(Case {
-            on_invalid: OnInvalid::Skip,
+            errors: on_invalid(OnFailure::Skip),
             ..poison()
         })
         .await;

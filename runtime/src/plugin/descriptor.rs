@@ -10,7 +10,7 @@ const LONGEST_NAME: usize = 256;
 /// Longest JSON Schema that is kept.
 const LONGEST_SCHEMA: usize = 4 << 20;
 /// What this daemon was built for.
-const HOST_TARGET: &str = env!("IGGY_CONNECTORS_TARGET");
+const HOST_TARGET: &str = env!("TARGET_TRIPLE");
 
 /// What a library says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 mod client;
 mod consumer;
+mod dead_letters;
 mod error;
 mod producer;
 mod settings;
@@ -10,6 +11,7 @@ mod topics;
 
 pub use client::Client;
 pub use consumer::Consumer;
+pub use dead_letters::DeadLetters;
 pub use producer::{Producer, Shipment};
 
 use crate::{config::spec, pipeline::Failure};

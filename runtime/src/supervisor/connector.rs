@@ -11,7 +11,11 @@ use tracing::{error, info, warn};
 use super::snapshot::{Reporter, Status};
 use crate::{
     config::spec::{self, Restart, Streams},
-    pipeline::{self, Attempts, Backoff, Counts, Failure, FailureKind, Monitor, Stages},
+    pipeline::{
+        self, Attempts, Backoff, Counts, Failure, FailureKind, Monitor, Stages,
+        dead_letter::Sender,
+        policy::{DeadLetters, Policy},
+    },
     plugin, state, stream,
 };
 
@@ -150,17 +154,17 @@ impl Connector {
             })
             .collect::<Result<Vec<_>, End>>()?;
         let plugin = plugin::Sink::open(library, self.open(None)).await?;
-        let sink = pipeline::sink::Sink {
+        let dead_letters = self.dead_letters();
+        let mut sink = pipeline::sink::Sink {
             plugin: &plugin,
             stages: &stages,
-            retry: self.spec.retry,
-            on_invalid: self.spec.on_invalid,
+            policy: self.policy(library, dead_letters.as_ref()),
             verbose: self.spec.verbose,
             monitor: &self.monitor,
         };
         let mut session = self.session();
         let ended = loop {
-            let ended = self.consume(&sink, inputs).await;
+            let ended = self.consume(&mut sink, inputs).await;
             if let Some(ended) = self.lost(&mut session, ended).await {
                 break ended;
             }
@@ -190,19 +194,19 @@ impl Connector {
         let store = self.host.state.source(&self.spec.key);
         let saved = store.load().await?;
         let plugin = plugin::Source::open(library, self.open(saved)).await?;
-        let source = pipeline::source::Source {
+        let dead_letters = self.dead_letters();
+        let mut source = pipeline::source::Source {
             plugin: &plugin,
             state: &store,
             outputs: &targets,
             poll_interval: outputs[0].poll_interval,
-            retry: self.spec.retry,
-            on_invalid: self.spec.on_invalid,
+            policy: self.policy(library, dead_letters.as_ref()),
             verbose: self.spec.verbose,
             monitor: &self.monitor,
         };
         let mut session = self.session();
         let ended = loop {
-            let ended = self.produce(&source, outputs).await;
+            let ended = self.produce(&mut source, outputs).await;
             if let Some(ended) = self.lost(&mut session, ended).await {
                 break ended;
             }
@@ -240,9 +244,9 @@ impl Connector {
         }
     }
 
-    async fn consume<P: pipeline::SinkPlugin>(
+    async fn consume<P: pipeline::SinkPlugin, D: pipeline::Producer>(
         &self,
-        sink: &pipeline::sink::Sink<'_, P>,
+        sink: &mut pipeline::sink::Sink<'_, P, D>,
         inputs: &[spec::Input],
     ) -> Result<(), Failure> {
         let client = stream::connect(&self.host.iggy, &self.spec.consumer_name).await?;
@@ -251,15 +255,51 @@ impl Connector {
         sink.run(consumer, &self.stop).await
     }
 
-    async fn produce<P: pipeline::SourcePlugin, S: pipeline::StateStore>(
+    async fn produce<P, S, D>(
         &self,
-        source: &pipeline::source::Source<'_, P, S>,
+        source: &mut pipeline::source::Source<'_, P, S, D>,
         outputs: &[spec::Output],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Failure>
+    where
+        P: pipeline::SourcePlugin,
+        S: pipeline::StateStore,
+        D: pipeline::Producer,
+    {
         let client = stream::connect(&self.host.iggy, &self.spec.consumer_name).await?;
         let producer = stream::Producer::new(client, outputs).await?;
         self.connected();
         source.run(&producer, &self.stop).await
+    }
+
+    fn dead_letters(&self) -> Option<stream::DeadLetters> {
+        let dlq = self.spec.dlq.as_ref()?;
+        Some(stream::DeadLetters::new(
+            &self.host.iggy,
+            dlq,
+            &self.spec.consumer_name,
+        ))
+    }
+
+    fn policy<'a>(
+        &'a self,
+        library: &plugin::Library,
+        dead_letters: Option<&'a stream::DeadLetters>,
+    ) -> Policy<'a, stream::DeadLetters> {
+        let dead_letters = dead_letters.map(|producer| DeadLetters {
+            producer,
+            sender: Sender {
+                connector: self.spec.key.clone(),
+                direction: self.spec.direction,
+                config_version: self.spec.version,
+                plugin_version: library.version().to_owned(),
+            },
+        });
+        Policy::new(
+            self.spec.errors,
+            self.spec.retry,
+            dead_letters,
+            &self.monitor,
+        )
     }
 
     fn connected(&self) {

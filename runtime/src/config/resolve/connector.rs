@@ -17,7 +17,10 @@ use crate::config::{
         Retry,
     },
     problem::{Code, Report},
-    spec::{Backoff, Connector, Deadlines, Direction, OnInvalid, PluginConfig, Restart},
+    spec::{
+        Backoff, Connector, Deadlines, Direction, Dlq, Errors, OnFailure, PluginConfig, Restart,
+        Tolerance,
+    },
     strict::{self, kind},
     values::HumanDuration,
 };
@@ -143,12 +146,42 @@ where
         },
         retry: retry(&config.retry, report),
         restart: restart(&config.restart, report),
-        on_invalid: match config.errors.on_invalid {
-            Some(Policy::Skip) => OnInvalid::Skip,
-            Some(Policy::Stop | Policy::Dlq) | None => OnInvalid::Stop,
-        },
+        errors: errors(&config.errors, config.dlq.is_some(), report),
+        dlq: config.dlq.map(|dlq| Dlq {
+            stream: dlq.stream,
+            topic: dlq.topic.unwrap_or_else(|| key.clone()),
+        }),
         key,
     })
+}
+
+/// Invalid records go to the dead letters where there are any; nothing else is given up without being asked for.
+fn errors(written: &connector::Errors, has_dlq: bool, report: &mut Report<'_>) -> Errors {
+    let without = if has_dlq {
+        OnFailure::Dlq
+    } else {
+        OnFailure::Stop
+    };
+    let mut policy = |key: &str, policy: Option<Policy>, default: OnFailure| {
+        if policy == Some(Policy::Dlq) && !has_dlq {
+            report.missing("dlq", &format!("`{key}` is `dlq`: say where to, for example `[dlq]` with `stream = \"dead_letters\"`"));
+        }
+        match policy {
+            Some(Policy::Dlq) => OnFailure::Dlq,
+            Some(Policy::Skip) => OnFailure::Skip,
+            Some(Policy::Stop) => OnFailure::Stop,
+            None => default,
+        }
+    };
+    let tolerance = written.tolerance.as_ref();
+    Errors {
+        on_invalid: policy("errors.on_invalid", written.on_invalid, without),
+        on_exhausted: policy("errors.on_exhausted", written.on_exhausted, OnFailure::Stop),
+        tolerance: tolerance.map_or_else(Tolerance::default, |tolerance| Tolerance {
+            failures: u64::from(tolerance.failures),
+            of_last: u64::from(tolerance.of_last),
+        }),
+    }
 }
 
 /// Settles what the connector is called, and reports what contradicts the place where it stands.

@@ -7,7 +7,10 @@ use crate::config::{
     connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig, Policy},
     problem::{Code, Report},
     runtime::{ConfigType, Metrics, RuntimeConfig},
+    spec::Direction,
 };
+
+use super::streams::Entry;
 
 const LEAVE_OUT: &str = "leave it out";
 
@@ -38,7 +41,7 @@ pub(super) fn runtime(config: &RuntimeConfig, report: &mut Report<'_>) {
     refuse(keys, report);
 }
 
-pub(super) fn connector<S>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
+pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
     let errors = &config.errors;
     let keys = [
         (
@@ -51,20 +54,14 @@ pub(super) fn connector<S>(config: &ConnectorConfig<S>, report: &mut Report<'_>)
             "max_in_flight",
             "write 1, or leave it out",
         ),
-        (config.dlq.is_some(), "dlq", LEAVE_OUT),
         (
-            errors.on_invalid == Some(Policy::Dlq),
-            "errors.on_invalid",
-            "write `stop` or `skip`",
-        ),
-        (
-            errors
-                .on_exhausted
-                .is_some_and(|policy| policy != Policy::Stop),
+            S::DIRECTION == Direction::Source
+                && errors
+                    .on_exhausted
+                    .is_some_and(|policy| policy != Policy::Stop),
             "errors.on_exhausted",
-            "write `stop`, or leave it out",
+            "write `stop`, or leave it out: a source's attempts at sending are not given up otherwise",
         ),
-        (errors.tolerance.is_some(), "errors.tolerance", LEAVE_OUT),
         (config.health.is_some(), "health", LEAVE_OUT),
         (config.consumer.exclusive, "consumer.exclusive", LEAVE_OUT),
     ];

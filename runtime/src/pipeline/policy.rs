@@ -1,0 +1,186 @@
+//! What happens to messages that cannot be delivered: dead-lettered, skipped, or a reason to stop. Both loops ask here.
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::{
+    Attempts, Failure, FailureKind, Monitor, Produced, Producer,
+    dead_letter::{Place, Reason, Sender},
+    tolerance::Tolerance,
+};
+use crate::config::spec::{self, OnFailure};
+
+/// A connector's policy, and what it needs to carry it out.
+pub struct Policy<'a, D> {
+    spec: spec::Errors,
+    retry: spec::Backoff,
+    tolerance: Tolerance,
+    dead_letters: Option<DeadLetters<'a, D>>,
+    monitor: &'a Monitor,
+}
+
+/// Where dead letters go, and in whose name.
+pub struct DeadLetters<'a, D> {
+    pub producer: &'a D,
+    pub sender: Sender,
+}
+
+/// A message that cannot be delivered, with its original headers and payload.
+pub struct Undeliverable<'a> {
+    pub original: Produced,
+    pub place: Place<'a>,
+    pub reason: Reason<'a>,
+}
+
+impl<'a, D: Producer> Policy<'a, D> {
+    pub fn new(
+        spec: spec::Errors,
+        retry: spec::Backoff,
+        dead_letters: Option<DeadLetters<'a, D>>,
+        monitor: &'a Monitor,
+    ) -> Self {
+        Self {
+            tolerance: Tolerance::new(spec.tolerance),
+            spec,
+            retry,
+            dead_letters,
+            monitor,
+        }
+    }
+
+    /// How attempts at a step are spaced.
+    pub fn retry(&self) -> spec::Backoff {
+        self.retry
+    }
+
+    /// Whether one message that can never succeed is enough to stop.
+    pub fn stops_on_invalid(&self) -> bool {
+        self.spec.on_invalid == OnFailure::Stop
+    }
+
+    /// Whether attempts that ran out stop the connector.
+    pub fn stops_on_exhausted(&self) -> bool {
+        self.spec.on_exhausted == OnFailure::Stop
+    }
+
+    /// Whether a message that failed with this code becomes a dead letter.
+    pub fn is_dead_lettered(&self, code: &str) -> bool {
+        self.on(code) == OnFailure::Dlq
+    }
+
+    /// Settles what failed of a batch of `received` messages. When it returns, each is a confirmed dead letter or has been
+    /// counted and logged as skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`FailureKind::Invalid`]: the connector is to stop, and nothing of `failed` is settled. Others: the dead letters could
+    /// not be written.
+    pub async fn settle(
+        &mut self,
+        received: usize,
+        failed: &[Undeliverable<'_>],
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        for _ in failed {
+            self.monitor.counters.error();
+        }
+        self.admit(received, failed)?;
+        let (letters, skipped): (Vec<_>, Vec<_>) = failed
+            .iter()
+            .partition(|message| self.is_dead_lettered(message.reason.code));
+        if !letters.is_empty() {
+            self.send(&letters, stop).await?;
+        }
+        for message in skipped {
+            let Reason {
+                stage, code, error, ..
+            } = message.reason;
+            error!(place = %message.place, stage, code, error, "message skipped");
+        }
+        self.monitor.counters.failed(failed.len());
+        Ok(())
+    }
+
+    /// Whether the connector may go on after these failures.
+    fn admit(&mut self, received: usize, failed: &[Undeliverable<'_>]) -> Result<(), Failure> {
+        let is_within = self.tolerance.admits(received, failed.len());
+        let Some(first) = failed.first() else {
+            return Ok(());
+        };
+        let Reason { stage, error, .. } = first.reason;
+        let stop = |why: &str| {
+            let message = format!(
+                "{}: {stage}: {error}; {why}; the position is kept",
+                first.place
+            );
+            Err(Failure::new(FailureKind::Invalid, message))
+        };
+        if failed
+            .iter()
+            .any(|message| self.on(message.reason.code) == OnFailure::Stop)
+        {
+            return stop("the policy is to stop");
+        }
+        let all_invalid = failed.iter().all(|message| message.reason.code == INVALID);
+        if received >= 2 && failed.len() == received && all_invalid {
+            return stop(&format!(
+                "all {received} messages of the batch are refused, which tells of the connector and not of its data"
+            ));
+        }
+        if !is_within {
+            let spec::Tolerance { failures, of_last } = self.spec.tolerance;
+            return stop(&format!(
+                "more than {failures} of the last {of_last} messages have failed (errors.tolerance)"
+            ));
+        }
+        Ok(())
+    }
+
+    fn on(&self, code: &str) -> OnFailure {
+        match code {
+            EXHAUSTED => self.spec.on_exhausted,
+            _ => self.spec.on_invalid,
+        }
+    }
+
+    /// Writes dead letters. Nothing is given up here but by policy: without its dead letter a message is not settled.
+    async fn send(
+        &self,
+        failed: &[&Undeliverable<'_>],
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let Some(DeadLetters { producer, sender }) = &self.dead_letters else {
+            return Err(Failure::fatal(
+                "dead letters are asked for, but there is no [dlq]",
+            ));
+        };
+        let letter = |message: &&Undeliverable<'_>| {
+            let Produced {
+                headers, payload, ..
+            } = &message.original;
+            (
+                0,
+                sender.letter(headers, payload, message.place, &message.reason),
+            )
+        };
+        let mut letters = failed.iter().map(letter).collect();
+        let mut attempts = Attempts::new("dead letter", self.retry, self.monitor, stop);
+        let mut shipment = loop {
+            match producer.prepare(&mut letters).await {
+                Ok(shipment) => break shipment,
+                Err(failure) => attempts.pause(failure).await?,
+            }
+        };
+        while let Err(failure) = producer.send(&mut shipment).await {
+            attempts.pause(failure).await?;
+        }
+        warn!(count = failed.len(), first = %failed[0].place, error = failed[0].reason.error, "messages dead-lettered");
+        self.monitor.counters.dead_lettered(failed.len());
+        Ok(())
+    }
+}
+
+/// [`Reason::code`] of a message that can never succeed.
+pub const INVALID: &str = "invalid";
+/// [`Reason::code`] of a message that was tried as often as the policy allows.
+pub const EXHAUSTED: &str = "exhausted";
