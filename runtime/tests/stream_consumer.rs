@@ -303,6 +303,51 @@ async fn a_partition_is_handed_over_when_what_was_taken_of_it_is_settled() {
 }
 
 #[tokio::test]
+async fn a_partition_that_comes_back_is_read_behind_what_others_stored() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(2).await;
+    for partition in 0..2 {
+        topic.send(partition, numbered(0..100)).await;
+    }
+    let inputs = [topic.input(GROUP)];
+    let mut one = Reader::start(&broker.iggy(), &inputs).await;
+    one.take(200).await;
+    let mut two = Reader::start(&broker.iggy(), &inputs).await;
+    // Messages go on into both, until the second member has got some of the partition that moved.
+    let mut sent = 100;
+    let moved = loop {
+        for partition in 0..2 {
+            topic.send(partition, numbered(sent..sent + 10)).await;
+        }
+        sent += 10;
+        if let Some(fetched) = one.next_within(Duration::from_millis(20)).await {
+            one.settle(&fetched).await;
+        }
+        if let Some(fetched) = two.next_within(Duration::from_millis(20)).await {
+            two.settle(&fetched).await;
+            break fetched;
+        }
+    };
+    let (partition, end) = (moved.partition_id, sent as u64 - 1);
+    while topic.stored(GROUP, partition).await != Some(end) {
+        if let Some(fetched) = two.next_within(Duration::from_millis(20)).await {
+            two.settle(&fetched).await;
+        }
+    }
+    two.stop().await.unwrap();
+    topic.send(partition, numbered(sent..sent + 1)).await;
+    loop {
+        let fetched = one.next().await;
+        one.settle(&fetched).await;
+        if fetched.partition_id == partition && last(&fetched) > end {
+            assert_eq!(first(&fetched), end + 1);
+            break;
+        }
+    }
+    one.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_settled_after_a_partition_was_taken_away_is_not_stored() {
     let broker =
         Broker::embedded(|config| config.handover_timeout = Duration::from_millis(300)).await;

@@ -184,6 +184,15 @@ async fn what_a_message_brings_arrives_and_the_rest_is_given() {
 }
 
 #[tokio::test]
+async fn a_message_may_be_empty() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let producer = producer(&broker.iggy(), &[topic.output()]).await;
+    send(&producer, vec![(0, message("")), (0, message("x"))]).await;
+    assert_eq!(topic.texts(0).await, ["", "x"]);
+}
+
+#[tokio::test]
 async fn times_hours_apart_arrive_in_one_batch() {
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;

@@ -59,9 +59,6 @@ impl Stamp {
 pub(super) fn check(produced: &Produced) -> Result<(), Failure> {
     let invalid = |reason: String| Err(Failure::new(FailureKind::Invalid, reason));
     let (payload, headers) = (produced.payload.len(), produced.headers.len());
-    if payload == 0 {
-        return invalid("its payload is empty; Iggy takes at least 1 byte".to_owned());
-    }
     if payload > MAX_PAYLOAD_LEN {
         return invalid(format!(
             "its payload has {payload} bytes; Iggy takes {MAX_PAYLOAD_LEN}"
@@ -249,7 +246,6 @@ mod tests {
     #[test]
     fn messages_that_iggy_does_not_take_are_invalid() {
         let cases = [
-            ("empty", produced(b"")),
             (
                 "64000001 bytes",
                 Produced {
