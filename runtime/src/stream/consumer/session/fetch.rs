@@ -1,0 +1,129 @@
+//! One poll of one partition, and what comes of it.
+
+use tokio::{sync::mpsc, time::Instant};
+use tracing::warn;
+
+use super::{
+    super::{
+        super::error::{is_not_member, is_not_owner},
+        partition::Partition,
+        reply::{self, Reply},
+        schedule,
+    },
+    Session,
+};
+use crate::pipeline::{Failure, Fetched, Message};
+
+impl Session<'_> {
+    pub(super) async fn fetch(
+        &mut self,
+        at: usize,
+        room: mpsc::Permit<'_, Fetched>,
+    ) -> Result<(), Failure> {
+        self.turn = at + 1;
+        let Some(cursor) = self.cursor(at).await? else {
+            return Ok(());
+        };
+        let started = Instant::now();
+        let (member, id) = (self.partitions[at].member, self.partitions[at].id);
+        let polled = self.members[member].poll(self.client, id, cursor).await;
+        let reply = match polled.and_then(|bytes| reply::decode(&bytes)) {
+            Ok(reply) => reply,
+            Err(error) if is_not_member(&error) || is_not_owner(&error) => Reply::Fenced,
+            Err(error) => return Err(self.failed(member, &format!("poll partition {id}"), &error)),
+        };
+        self.is_idle = false;
+        match reply {
+            Reply::Fenced => {
+                self.partitions[at].fence(Instant::now());
+                self.members[member].is_stale = true;
+            }
+            Reply::Polled { head, messages } if messages.is_empty() => {
+                self.found_nothing(at, head, started)
+            }
+            Reply::Polled { head, messages } => self.hand_out(at, head, messages, room),
+        }
+        Ok(())
+    }
+
+    /// Where to read on; the first time behind the stored offset. `None` when the partition turned out not to be ours.
+    async fn cursor(&mut self, at: usize) -> Result<Option<u64>, Failure> {
+        let partition = &self.partitions[at];
+        if let Some(cursor) = partition.cursor {
+            return Ok(Some(cursor));
+        }
+        let (member, id) = (partition.member, partition.id);
+        let stored = match self.members[member].stored(self.client, id).await {
+            Ok(Some(info)) if info.stored_offset > info.current_offset => {
+                warn!(
+                    topic = %self.members[member].name,
+                    partition = id,
+                    stored = info.stored_offset,
+                    last = info.current_offset,
+                    "the log ends before the stored offset: it was cut; reading from the first message"
+                );
+                None
+            }
+            Ok(info) => info.map(|info| info.stored_offset),
+            Err(error) => {
+                self.refused(at, &error)?;
+                return Ok(None);
+            }
+        };
+        self.partitions[at].begin(stored);
+        Ok(self.partitions[at].cursor)
+    }
+
+    fn found_nothing(&mut self, at: usize, head: u64, started: Instant) {
+        let now = Instant::now();
+        self.is_idle = true;
+        let partition = &self.partitions[at];
+        let is_cut = partition
+            .cursor
+            .is_some_and(|cursor| head.saturating_add(1) < cursor);
+        if is_cut {
+            let topic = &self.members[partition.member].name;
+            warn!(%topic, partition = partition.id, cursor = partition.cursor, last = head, "the log was purged or made anew; reading on from what is stored");
+            return self.forget(at);
+        }
+        let members = &self.members;
+        let interval = |partition: &Partition| members[partition.member].poll_interval;
+        schedule::rest(&mut self.partitions, at, now - started, now, interval);
+    }
+
+    fn hand_out(
+        &mut self,
+        at: usize,
+        head: u64,
+        mut messages: Vec<Message>,
+        room: mpsc::Permit<'_, Fetched>,
+    ) {
+        let partition = &mut self.partitions[at];
+        let member = &self.members[partition.member];
+        let cursor = partition.cursor.unwrap_or_default();
+        if messages[0].offset < cursor {
+            // Whole stored batches may come back, with messages that were read before.
+            messages.retain(|message| message.offset >= cursor);
+        }
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+            partition.rests_until = Instant::now() + member.poll_interval;
+            return;
+        };
+        if first.offset > cursor {
+            let expired = first.offset - cursor;
+            warn!(topic = %member.name, partition = partition.id, expired, "messages expired before they were read");
+        }
+        partition.hand_out(last.offset, head);
+        room.send(Fetched {
+            input: member.input,
+            topic: member.topic.clone(),
+            partition_id: partition.id,
+            current_offset: head,
+            messages,
+            epoch: partition.epoch,
+        });
+        let members = &self.members;
+        let interval = |partition: &Partition| members[partition.member].poll_interval;
+        schedule::wake(&mut self.partitions, Instant::now(), interval);
+    }
+}

@@ -1,0 +1,219 @@
+//! What the members of this connection own: kept alive, asked for, taken, given up, taken away.
+
+use std::time::Duration;
+
+use iggy::prelude::SystemClient;
+use iggy_common::IggyError;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{
+    super::{
+        super::error::is_not_member,
+        member::{Assignment, Member},
+        partition::Partition,
+    },
+    Session,
+};
+use crate::pipeline::Failure;
+
+/// Brokers drop members that are silent for 30 s, and some tell nobody of a new assignment.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// A member without partitions polls nothing, and hears of new ones only when it asks.
+pub(super) const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Session<'_> {
+    /// Shows that this member is alive, and asks anew what it owns.
+    pub(super) async fn check(&mut self) -> Result<(), Failure> {
+        if Instant::now() < self.check_at {
+            return Ok(());
+        }
+        self.ping().await?;
+        for member in &mut self.members {
+            member.is_stale = true;
+        }
+        let mut at = 0;
+        while at < self.partitions.len() {
+            if self.check_log(at).await? {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn ping(&mut self) -> Result<(), Failure> {
+        if Instant::now() < self.check_at {
+            return Ok(());
+        }
+        self.check_at = Instant::now() + self.check_interval();
+        let pinged = self.client.tcp().ping().await;
+        pinged.map_err(|error| self.failed(0, "ping", &error))
+    }
+
+    fn check_interval(&self) -> Duration {
+        if self.members.iter().any(|member| member.assigned.is_empty()) {
+            STANDBY_INTERVAL
+        } else {
+            CHECK_INTERVAL
+        }
+    }
+
+    /// A purge takes the stored offset along. An idle consumer would otherwise miss it when its cursor happens to fit again.
+    /// Returns whether the partition is still there.
+    async fn check_log(&mut self, at: usize) -> Result<bool, Failure> {
+        let partition = &self.partitions[at];
+        if !(partition.was_empty
+            && partition.has_stored()
+            && partition.is_at_rest()
+            && !partition.is_leaving)
+        {
+            return Ok(true);
+        }
+        let (member, id) = (partition.member, partition.id);
+        match self.members[member].stored(self.client, id).await {
+            Ok(Some(_)) => Ok(true),
+            Ok(None) => {
+                warn!(topic = %self.members[member].name, partition = id, "the stored offset is gone; reading from the first message");
+                self.partitions[at].reread();
+                Ok(true)
+            }
+            Err(error) => self.refused(at, &error).map(|()| false),
+        }
+    }
+
+    pub(super) async fn sync_stale(&mut self) -> Result<(), Failure> {
+        for at in 0..self.members.len() {
+            if self.members[at].is_stale {
+                self.sync(at).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sync(&mut self, at: usize) -> Result<(), Failure> {
+        let assignment = match self.assignment(at).await? {
+            Some(assignment) => assignment,
+            None => {
+                self.lose_all(at);
+                self.members[at].join(self.client).await?;
+                let Some(assignment) = self.assignment(at).await? else {
+                    return Err(self.failed(
+                        at,
+                        "stay",
+                        &IggyError::ConsumerGroupMemberNotFound(
+                            0,
+                            self.members[at].name.stream.clone(),
+                            self.members[at].name.topic.clone(),
+                        ),
+                    ));
+                };
+                assignment
+            }
+        };
+        self.members[at].is_stale = false;
+        self.assign(at, assignment);
+        Ok(())
+    }
+
+    async fn assignment(&mut self, at: usize) -> Result<Option<Assignment>, Failure> {
+        match self.members[at].assignment(self.client).await {
+            Err(error) if is_not_member(&error) => Ok(None),
+            asked => asked.map_err(|error| self.failed(at, "sync", &error)),
+        }
+    }
+
+    /// Not a member any more: nothing that it owned can be stored.
+    fn lose_all(&mut self, member: usize) {
+        let before = self.partitions.len();
+        self.partitions
+            .retain(|partition| partition.member != member);
+        let Member {
+            name,
+            generation,
+            assigned,
+            ..
+        } = &mut self.members[member];
+        if *generation > 0 {
+            warn!(topic = %name, partitions = before - self.partitions.len(), "no longer a member of the consumer group; joining again");
+        }
+        *generation = 0;
+        assigned.clear();
+    }
+
+    fn assign(&mut self, member: usize, assignment: Assignment) {
+        let Assignment {
+            generation,
+            partitions,
+        } = assignment;
+        let known = &mut self.members[member];
+        if known.generation == generation && known.assigned == partitions && self.owns_all(member) {
+            return;
+        }
+        let known = &mut self.members[member];
+        info!(topic = %known.name, generation, ?partitions, "assigned by the consumer group");
+        // Between two generations that this member knows, another one may have owned a partition and given it back.
+        let has_missed_one = known.generation > 0
+            && generation != known.generation
+            && generation != known.generation + 1;
+        if known.generation != generation {
+            known.refusals = 0;
+        }
+        known.generation = generation;
+        known.assigned = partitions;
+        let assigned = &known.assigned;
+        for partition in self
+            .partitions
+            .iter_mut()
+            .filter(|partition| partition.member == member)
+        {
+            if !assigned.contains(&partition.id) || (has_missed_one && !partition.is_at_rest()) {
+                partition.is_leaving = true;
+            } else if has_missed_one && !partition.is_leaving {
+                partition.reread();
+            }
+        }
+        self.acquire(member);
+        self.replace_left();
+    }
+
+    fn owns_all(&self, member: usize) -> bool {
+        let assigned = self.members[member].assigned.iter();
+        let mut owned = assigned.map(|id| self.find(member, *id));
+        owned.all(|at| at.is_some())
+    }
+
+    fn find(&self, member: usize, id: u32) -> Option<usize> {
+        let mut partitions = self.partitions.iter();
+        partitions.position(|partition| partition.member == member && partition.id == id)
+    }
+
+    /// Takes what is assigned and not there yet.
+    fn acquire(&mut self, member: usize) {
+        for id in self.members[member].assigned.clone() {
+            if self.find(member, id).is_none() {
+                self.epochs += 1;
+                self.partitions
+                    .push(Partition::new(member, id, self.epochs, Instant::now()));
+            }
+        }
+    }
+
+    /// Forgets lost partitions of which everything is stored. One that was given back meanwhile starts anew.
+    pub(super) fn replace_left(&mut self) {
+        while let Some(at) = self
+            .partitions
+            .iter()
+            .position(|partition| partition.is_leaving && partition.is_at_rest())
+        {
+            let left = self.partitions.remove(at);
+            debug!(topic = %self.members[left.member].name, partition = left.id, "partition given up");
+            self.acquire(left.member);
+        }
+    }
+
+    /// Drops a partition's cursor and what was to be stored. If it is still assigned it starts anew.
+    pub(super) fn forget(&mut self, at: usize) {
+        let partition = self.partitions.remove(at);
+        self.members[partition.member].is_stale = true;
+    }
+}
