@@ -108,6 +108,8 @@ const PAIRS: &[(Path, Bare)] = &[
     (Path::Source, Bare::Send),
     (Path::SourceWithState, Bare::Send),
     (Path::SourceTuned, Bare::Send),
+    (Path::SourceOneByOne, Bare::Send),
+    (Path::SourceOneByOneWithState, Bare::Send),
 ];
 
 async fn measure(load: &Load, path: Path, bare: Bare, rounds: usize) -> Result<Row, String> {

@@ -19,11 +19,16 @@ pub enum Path {
     SinkBesidePoll,
     /// The same with settings that could be expected to help.
     SinkTuned,
+    /// Four batches in flight.
     Source,
-    /// State saved durably per batch.
+    /// The same, each batch with a state that is saved durably before its result.
     SourceWithState,
-    /// Without state, with settings that could be expected to help.
+    /// The same as `Source`, with settings that could be expected to help.
     SourceTuned,
+    /// The result of a batch comes before the next poll, without state.
+    SourceOneByOne,
+    /// The result of a batch comes before the next poll, and its state is saved before.
+    SourceOneByOneWithState,
 }
 
 /// What was measured.
@@ -53,6 +58,8 @@ impl Path {
             Self::Source => "source",
             Self::SourceWithState => "source, state saved per batch",
             Self::SourceTuned => "source, tuned",
+            Self::SourceOneByOne => "source, one in flight",
+            Self::SourceOneByOneWithState => "source, one in flight, state",
         }
     }
 
@@ -86,11 +93,16 @@ impl Path {
         format!(
             "{tuned}[sources.bench]\npath = \"{}\"\n[[sources.bench.streams]]\nstream = \"{stream}\"\ntopic = \"{TOPIC}\"\n\
              schema = \"json\"\nbatch_length = {batch}\n[sources.bench.plugin_config]\ncount = {}\nbatch = {batch}\n\
-             state = {}\npayload = '{}'\n",
+             state = {}\npayload = '{}'\nin_flight = {}\n",
             plugin.display(),
             load.count,
-            self == Self::SourceWithState,
+            matches!(self, Self::SourceWithState | Self::SourceOneByOneWithState),
             String::from_utf8_lossy(&payload(load.message_size)),
+            if matches!(self, Self::SourceOneByOne | Self::SourceOneByOneWithState) {
+                1
+            } else {
+                4
+            },
         )
     }
 }

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use iggy_connector_message::{Schema, TopicMetadata};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -16,6 +17,7 @@ use super::{
     dead_letter::{Place, Reason},
     policy::{INVALID, Policy, Undeliverable},
 };
+use crate::config::spec;
 
 /// One `[[streams]]` entry of a source.
 pub struct Output {
@@ -33,8 +35,13 @@ pub struct Source<'a, P, S, D> {
     pub policy: Policy<'a, D>,
     /// Logs each batch at info instead of debug.
     pub verbose: bool,
+    /// How many batches may be between their poll and their result; 0 counts as 1.
+    pub max_in_flight: u32,
     pub monitor: &'a Monitor,
 }
+
+/// Most batches whose states are covered by one save.
+const MOST_PER_SAVE: usize = 64;
 
 /// A polled batch on its way: what is left to send, and what will not be.
 struct Loaded {
@@ -46,8 +53,33 @@ struct Loaded {
     undelivered: Vec<(u32, Unsent)>,
 }
 
+/// A batch between the stages. The permit is given back when the batch is settled.
+struct InFlight<T> {
+    poll: u64,
+    received: usize,
+    batch: T,
+    permit: OwnedSemaphorePermit,
+}
+
+/// A batch of which nothing is left to send.
+struct Confirmed {
+    sent: usize,
+    filtered: usize,
+    failed: usize,
+    undelivered: Vec<(u32, Unsent)>,
+    state: Option<Bytes>,
+}
+
+/// A batch that is given up, and why.
+struct Lost(GivenUp);
+
+type Settled = Result<Confirmed, Lost>;
+
 impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
     /// Runs until `stop`, until the source ends by itself, or until something fails.
+    ///
+    /// Polling, sending and settling run side by side, each in poll order; `max_in_flight` bounds how many batches are between
+    /// the poll and the result. With one, the result of a batch comes before the next poll.
     ///
     /// # Errors
     ///
@@ -58,80 +90,92 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
         producer: &C,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("poll", self.policy.retry(), self.monitor, stop);
-        while !stop.is_cancelled() {
-            let polled = match self.plugin.poll(stop).await {
-                Ok(polled) => polled,
-                Err(failure) => {
-                    if let Err(failure) = attempts.pause(failure).await {
-                        return unless_stopped(failure);
-                    }
-                    continue;
-                }
-            };
-            attempts.done();
-            let (empty, ended) = (polled.messages.is_empty(), polled.ended);
-            if let Err(failure) = self.forward(polled, producer, stop).await {
-                return unless_stopped(failure);
-            }
-            if ended {
-                info!("the source has ended");
-                return Ok(());
-            }
-            if empty {
-                self.rest(stop).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes one batch to Iggy, saves the state and tells the plugin.
-    async fn forward<C: Producer>(
-        &mut self,
-        polled: Polled,
-        producer: &C,
-        stop: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let (poll, received) = (polled.poll, polled.messages.len());
-        self.monitor.counters.produced(received);
-        let mut unsettled = received;
-        let delivered = self.deliver(polled, producer, &mut unsettled, stop).await;
-        let settlement = match &delivered {
-            Ok(undelivered) => Settlement::Ack {
-                undelivered: undelivered.clone(),
-            },
-            Err(failure) => Settlement::Nack(given_up(failure)),
+        let in_flight = self.max_in_flight.max(1) as usize;
+        let (polled, to_send) = mpsc::channel(in_flight);
+        let (sent, to_settle) = mpsc::channel(in_flight);
+        let halt = stop.child_token();
+        let poller = Poller {
+            plugin: self.plugin,
+            poll_interval: self.poll_interval,
+            retry: self.policy.retry(),
+            permits: Arc::new(Semaphore::new(in_flight)),
+            monitor: self.monitor,
         };
-        if delivered.is_err() {
-            // A message that was confirmed before the batch was given up is offered and counted again.
-            self.monitor.counters.unproduced(unsettled);
-        }
-        let settled = self.settle(poll, settlement, stop).await;
-        delivered?;
-        settled?;
-        if self.verbose {
-            info!(received, "batch produced");
-        } else {
-            debug!(received, "batch produced");
-        }
-        Ok(())
+        let settler = Settler {
+            plugin: self.plugin,
+            state: self.state,
+            retry: self.policy.retry(),
+            verbose: self.verbose,
+            monitor: self.monitor,
+        };
+        let (ended, delivered, settled) = tokio::join!(
+            poller.run(polled, &halt),
+            self.send_all(to_send, sent, producer, &halt),
+            settler.run(to_settle, &halt)
+        );
+        [delivered, settled, ended]
+            .into_iter()
+            .try_for_each(|ended| ended.or_else(unless_stopped))
     }
 
-    /// Prepares, sends, settles what was refused, and saves; returns the positions that were not sent.
+    /// Sends batch after batch. After a failure the batches that wait behind it are given up, too.
+    async fn send_all<C: Producer>(
+        &mut self,
+        mut polled: mpsc::Receiver<InFlight<Polled>>,
+        sent: mpsc::Sender<InFlight<Settled>>,
+        producer: &C,
+        halt: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut ended = Ok(());
+        while let Some(InFlight {
+            poll,
+            received,
+            batch,
+            permit,
+        }) = polled.recv().await
+        {
+            let delivered = match &ended {
+                Ok(()) => self.deliver(batch, producer, halt).await,
+                Err(_) => Err(Failure::new(
+                    FailureKind::Cancelled,
+                    "an earlier batch was given up",
+                )),
+            };
+            let batch = delivered.map_err(|failure| {
+                let lost = Lost(given_up(&failure));
+                if ended.is_ok() {
+                    ended = Err(failure);
+                }
+                // No further batch is polled, or the ones behind this one would overtake it.
+                halt.cancel();
+                lost
+            });
+            let in_flight = InFlight {
+                poll,
+                received,
+                batch,
+                permit,
+            };
+            if sent.send(in_flight).await.is_err() {
+                break;
+            }
+        }
+        ended
+    }
+
+    /// Prepares and sends one batch, and settles what was refused of it.
     async fn deliver<C: Producer>(
         &mut self,
         polled: Polled,
         producer: &C,
-        unsettled: &mut usize,
-        stop: &CancellationToken,
-    ) -> Result<Vec<(u32, Unsent)>, Failure> {
+        halt: &CancellationToken,
+    ) -> Result<Confirmed, Failure> {
         let received = polled.messages.len();
         let loaded = self.prepare(polled.schema, polled.messages);
         let sent = loaded.messages.len();
         // What a stage refuses stops the source before it sends the rest, which would come again.
-        let is_sent = sent > 0 && (loaded.refused.is_empty() || !self.policy.stops_on_invalid());
-        if is_sent {
-            self.send(loaded.messages, producer, stop).await?;
+        if sent > 0 && (loaded.refused.is_empty() || !self.policy.stops_on_invalid()) {
+            self.send(loaded.messages, producer, halt).await?;
         }
         let topic = self.outputs[0].topic.clone();
         let failed: Vec<_> = loaded
@@ -139,16 +183,15 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             .iter()
             .map(|(rejected, original)| undeliverable(&topic, rejected, original))
             .collect();
-        self.policy.settle(received, &failed, stop).await?;
-        if let Some(state) = polled.state {
-            self.save(state, stop).await?;
-        }
-        // Counted together at the end, so that a batch that is given up half-way leaves no trace in the counts.
-        self.monitor.counters.sent(sent);
-        self.monitor.counters.filtered(loaded.filtered);
-        *unsettled -= sent + loaded.filtered + failed.len();
+        self.policy.settle(received, &failed, halt).await?;
         debug!(poll = polled.poll, sent, "batch confirmed");
-        Ok(loaded.undelivered)
+        Ok(Confirmed {
+            sent,
+            filtered: loaded.filtered,
+            failed: failed.len(),
+            undelivered: loaded.undelivered,
+            state: polled.state,
+        })
     }
 
     /// Decodes, transforms and encodes.
@@ -188,9 +231,9 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
         &self,
         mut messages: Vec<(usize, Produced)>,
         producer: &C,
-        stop: &CancellationToken,
+        halt: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("send", self.policy.retry(), self.monitor, stop);
+        let mut attempts = Attempts::new("send", self.policy.retry(), self.monitor, halt);
         let mut shipment = loop {
             match producer.prepare(&mut messages).await {
                 Ok(shipment) => break shipment,
@@ -202,34 +245,163 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
         }
         Ok(())
     }
+}
 
-    async fn save(&self, state: Bytes, stop: &CancellationToken) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("save", self.policy.retry(), self.monitor, stop);
-        while let Err(failure) = self.state.save(state.clone()).await {
-            attempts.pause(failure).await?;
+/// The first stage: asks the plugin for batches, as long as there are permits.
+struct Poller<'a, P> {
+    plugin: &'a P,
+    poll_interval: Duration,
+    retry: spec::Backoff,
+    permits: Arc<Semaphore>,
+    monitor: &'a Monitor,
+}
+
+impl<P: SourcePlugin> Poller<'_, P> {
+    async fn run(
+        &self,
+        polled: mpsc::Sender<InFlight<Polled>>,
+        halt: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut attempts = Attempts::new("poll", self.retry, self.monitor, halt);
+        while let Some(permit) = self.permit(halt).await {
+            let batch = match self.plugin.poll(halt).await {
+                Ok(batch) => batch,
+                Err(failure) => {
+                    attempts.pause(failure).await?;
+                    continue;
+                }
+            };
+            attempts.done();
+            let (received, ended) = (batch.messages.len(), batch.ended);
+            self.monitor.counters.produced(received);
+            let in_flight = InFlight {
+                poll: batch.poll,
+                received,
+                batch,
+                permit,
+            };
+            // The sender reads until this side is closed, so nothing that was polled is left without a result.
+            if polled.send(in_flight).await.is_err() {
+                return Ok(());
+            }
+            if ended {
+                info!("the source has ended");
+                return Ok(());
+            }
+            if received == 0 {
+                self.rest(halt).await;
+            }
         }
         Ok(())
+    }
+
+    /// `None` when the connector is being stopped.
+    async fn permit(&self, halt: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = halt.cancelled() => None,
+            permit = self.permits.clone().acquire_owned() => permit.ok(),
+        }
+    }
+
+    async fn rest(&self, halt: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = halt.cancelled() => {}
+            () = tokio::time::sleep(self.poll_interval) => {}
+        }
+    }
+}
+
+/// The last stage: saves the state and tells the plugin what became of each batch, in poll order.
+struct Settler<'a, P, S> {
+    plugin: &'a P,
+    state: &'a S,
+    retry: spec::Backoff,
+    verbose: bool,
+    monitor: &'a Monitor,
+}
+
+impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
+    async fn run(
+        &self,
+        mut batches: mpsc::Receiver<InFlight<Settled>>,
+        halt: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut ended = Ok(());
+        let mut waiting = Vec::new();
+        while batches.recv_many(&mut waiting, MOST_PER_SAVE).await > 0 {
+            // One save covers all that are confirmed by now, up to the first that is given up.
+            let confirmed = waiting
+                .iter_mut()
+                .map_while(|batch| batch.batch.as_mut().ok());
+            let state = confirmed.filter_map(|batch| batch.state.take()).last();
+            if let (Some(state), Ok(())) = (state, &ended) {
+                ended = self.save(state, halt).await;
+            }
+            for batch in waiting.drain(..) {
+                let given_up = ended.as_ref().err().map(given_up);
+                let settled = self.settle(batch, given_up, halt).await;
+                if ended.is_ok() {
+                    ended = settled;
+                }
+            }
+            if ended.is_err() {
+                halt.cancel();
+            }
+        }
+        ended
     }
 
     async fn settle(
         &self,
-        poll: u64,
-        settlement: Settlement,
-        stop: &CancellationToken,
+        in_flight: InFlight<Settled>,
+        given_up: Option<GivenUp>,
+        halt: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("settle", self.policy.retry(), self.monitor, stop);
+        let InFlight {
+            poll,
+            received,
+            batch,
+            permit: _permit,
+        } = in_flight;
+        let counters = &self.monitor.counters;
+        let settlement = match (batch, given_up) {
+            (Ok(confirmed), None) => {
+                counters.sent(confirmed.sent);
+                counters.filtered(confirmed.filtered);
+                Settlement::Ack {
+                    undelivered: confirmed.undelivered,
+                }
+            }
+            (Ok(confirmed), Some(given_up)) => {
+                // What failed is settled for good; the rest is offered again, and counted then.
+                counters.unproduced(received - confirmed.failed);
+                Settlement::Nack(given_up)
+            }
+            (Err(Lost(given_up)), _) => {
+                counters.unproduced(received);
+                Settlement::Nack(given_up)
+            }
+        };
+        let mut attempts = Attempts::new("settle", self.retry, self.monitor, halt);
         while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
             attempts.pause(failure).await?;
+        }
+        if self.verbose {
+            info!(received, "batch produced");
+        } else {
+            debug!(received, "batch produced");
         }
         Ok(())
     }
 
-    async fn rest(&self, stop: &CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(self.poll_interval) => {}
+    async fn save(&self, state: Bytes, halt: &CancellationToken) -> Result<(), Failure> {
+        let mut attempts = Attempts::new("save", self.retry, self.monitor, halt);
+        while let Err(failure) = self.state.save(state.clone()).await {
+            attempts.pause(failure).await?;
         }
+        Ok(())
     }
 }
 

@@ -760,6 +760,7 @@ mod sources {
         transforms: Chain,
         errors: spec::Errors,
         max_attempts: u32,
+        max_in_flight: u32,
     }
 
     async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
@@ -791,6 +792,7 @@ mod sources {
             state: &store,
             outputs: &outputs,
             poll_interval: Duration::from_millis(100),
+            max_in_flight: case.max_in_flight,
             policy: policy(case.errors, case.max_attempts, &dead_letters, &monitor),
             verbose: false,
             monitor: &monitor,
@@ -826,6 +828,80 @@ mod sources {
             ]
         );
         assert_eq!((counts.produced, counts.sent), (3, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_save_covers_what_was_confirmed_while_another_was_under_way() {
+        let (result, journal, counts) = run(Case {
+            polls: (1..=4).map(|poll| Ok(polled(poll, &["x"]))).collect(),
+            save_failures: vec![Failure::transient("disk full")],
+            max_in_flight: 4,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        let of = |what: &str| -> Vec<&str> {
+            let lines = journal.iter().map(String::as_str);
+            lines.filter(|line| line.starts_with(what)).collect()
+        };
+        let acks: Vec<_> = (1..=4)
+            .map(|poll| format!("settle {poll} Ack {{ undelivered: [] }}"))
+            .collect();
+        assert_eq!(of("settle"), acks, "results keep poll order");
+        assert_eq!(of("save").last(), Some(&"save after 4"));
+        assert!(of("save").len() < 5, "{journal:?}");
+        let first_ack = journal.iter().position(|line| line.starts_with("settle 1"));
+        let first_save = journal.iter().position(|line| line.starts_with("save"));
+        assert!(first_save < first_ack, "{journal:?}");
+        assert_eq!(counts.sent, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_is_given_up_takes_the_later_ones_along() {
+        let (result, journal, counts) = run(Case {
+            polls: (1..=3).map(|poll| Ok(polled(poll, &["x"]))).collect(),
+            send_failures: vec![Failure::fatal("payload too large")],
+            max_in_flight: 4,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Err(Failure::fatal("payload too large")));
+        assert!(
+            journal
+                .iter()
+                .all(|line| !line.contains("Ack") && !line.contains("save")),
+            "{journal:?}"
+        );
+        assert_eq!(
+            journal
+                .iter()
+                .filter(|line| line.starts_with("send"))
+                .count(),
+            1,
+            "{journal:?}"
+        );
+        assert_eq!((counts.produced, counts.sent), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_cannot_be_saved_nacks_what_was_confirmed() {
+        let (result, journal, counts) = run(Case {
+            polls: (1..=3).map(|poll| Ok(polled(poll, &["x"]))).collect(),
+            save_failures: vec![Failure::fatal("no such folder")],
+            max_in_flight: 2,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Err(Failure::fatal("no such folder")));
+        assert!(
+            journal.contains(&"settle 1 Nack(Stopped)".to_owned()),
+            "{journal:?}"
+        );
+        assert!(
+            journal.iter().all(|line| !line.contains("Ack")),
+            "{journal:?}"
+        );
+        assert_eq!((counts.produced, counts.sent), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -200,6 +200,7 @@ impl Connector {
             state: &store,
             outputs: &targets,
             poll_interval: outputs[0].poll_interval,
+            max_in_flight: plugin.traits().max_in_flight,
             policy: self.policy(library, dead_letters.as_ref()),
             verbose: self.spec.verbose,
             monitor: &self.monitor,

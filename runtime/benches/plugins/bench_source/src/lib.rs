@@ -17,6 +17,8 @@ pub struct BenchSourceConfig {
     batch: u64,
     state: bool,
     payload: String,
+    /// Batches that may be polled before the first is settled.
+    in_flight: u32,
 }
 
 /// Produces `count` messages, then none.
@@ -59,6 +61,10 @@ impl Source for BenchSource {
             messages: (0..length).map(message).collect(),
             state,
         })
+    }
+
+    fn max_in_flight(&self) -> u32 {
+        self.config.in_flight
     }
 
     async fn close(&mut self) -> Result<(), Error> {
