@@ -99,6 +99,36 @@ async fn after_a_clean_stop_nothing_comes_twice_and_nothing_is_missing() {
     assert_eq!(seen, (1..=seen.len() as u64).collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn the_same_runs_against_a_server_elsewhere() {
+    let data = tempfile::tempdir().unwrap();
+    let elsewhere = iggy_connector_broker::Broker::start(iggy_connector_broker::Config {
+        dir: data.path().join("data"),
+        ..Default::default()
+    })
+    .await
+    .unwrap();
+    let mut home = Home::new(SHIPPED);
+    home.set("IGGY_CONNECTORS_IGGY_EMBEDDED_ENABLED", "false");
+    home.set(
+        "IGGY_CONNECTORS_IGGY_ADDRESS",
+        &elsewhere.address().to_string(),
+    );
+    let daemon = home.start().await;
+    daemon
+        .wait_for_stats("stdout", |stats| {
+            stats["messages_processed"].as_u64() > Some(0)
+        })
+        .await;
+    daemon.stdout().wait_for("hello").await;
+    assert!(
+        !home.path().join("local_data").exists(),
+        "a broker was embedded all the same"
+    );
+    daemon.interrupt().await;
+    elsewhere.shutdown().await;
+}
+
 async fn daemon_ids_after_interrupt(mut daemon: Daemon) -> Vec<u64> {
     daemon.signal(rustix::process::Signal::INT);
     let status = daemon.ended().await;
