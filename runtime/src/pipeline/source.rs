@@ -3,21 +3,24 @@
 //! The state is saved only after Iggy has confirmed the batch, and the plugin hears of it only after the save: a crash in
 //! between offers the batch again and never loses it.
 
+mod poller;
+mod settler;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use iggy_connector_message::{Schema, TopicMetadata};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::debug;
 
+use self::{poller::Poller, settler::Settler};
 use super::{
     Attempts, Failure, FailureKind, GivenUp, Monitor, Polled, Produced, Producer, Rejected,
-    Settlement, SourcePlugin, Stages, StateStore, Unsent,
+    SourcePlugin, Stages, StateStore, Unsent,
     dead_letter::{Place, Reason},
     policy::{INVALID, Policy, Undeliverable},
 };
-use crate::config::spec;
 
 /// One `[[streams]]` entry of a source.
 pub struct Output {
@@ -39,9 +42,6 @@ pub struct Source<'a, P, S, D> {
     pub max_in_flight: u32,
     pub monitor: &'a Monitor,
 }
-
-/// Most batches whose states are covered by one save.
-const MOST_PER_SAVE: usize = 64;
 
 /// A polled batch on its way: what is left to send, and what will not be.
 struct Loaded {
@@ -241,164 +241,6 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             }
         };
         while let Err(failure) = producer.send(&mut shipment).await {
-            attempts.pause(failure).await?;
-        }
-        Ok(())
-    }
-}
-
-/// The first stage: asks the plugin for batches, as long as there are permits.
-struct Poller<'a, P> {
-    plugin: &'a P,
-    poll_interval: Duration,
-    retry: spec::Backoff,
-    permits: Arc<Semaphore>,
-    monitor: &'a Monitor,
-}
-
-impl<P: SourcePlugin> Poller<'_, P> {
-    async fn run(
-        &self,
-        polled: mpsc::Sender<InFlight<Polled>>,
-        halt: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("poll", self.retry, self.monitor, halt);
-        while let Some(permit) = self.permit(halt).await {
-            let batch = match self.plugin.poll(halt).await {
-                Ok(batch) => batch,
-                Err(failure) => {
-                    attempts.pause(failure).await?;
-                    continue;
-                }
-            };
-            attempts.done();
-            let (received, ended) = (batch.messages.len(), batch.ended);
-            self.monitor.counters.produced(received);
-            let in_flight = InFlight {
-                poll: batch.poll,
-                received,
-                batch,
-                permit,
-            };
-            // The sender reads until this side is closed, so nothing that was polled is left without a result.
-            if polled.send(in_flight).await.is_err() {
-                return Ok(());
-            }
-            if ended {
-                info!("the source has ended");
-                return Ok(());
-            }
-            if received == 0 {
-                self.rest(halt).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// `None` when the connector is being stopped.
-    async fn permit(&self, halt: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            biased;
-            () = halt.cancelled() => None,
-            permit = self.permits.clone().acquire_owned() => permit.ok(),
-        }
-    }
-
-    async fn rest(&self, halt: &CancellationToken) {
-        tokio::select! {
-            biased;
-            () = halt.cancelled() => {}
-            () = tokio::time::sleep(self.poll_interval) => {}
-        }
-    }
-}
-
-/// The last stage: saves the state and tells the plugin what became of each batch, in poll order.
-struct Settler<'a, P, S> {
-    plugin: &'a P,
-    state: &'a S,
-    retry: spec::Backoff,
-    verbose: bool,
-    monitor: &'a Monitor,
-}
-
-impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
-    async fn run(
-        &self,
-        mut batches: mpsc::Receiver<InFlight<Settled>>,
-        halt: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let mut ended = Ok(());
-        let mut waiting = Vec::new();
-        while batches.recv_many(&mut waiting, MOST_PER_SAVE).await > 0 {
-            // One save covers all that are confirmed by now, up to the first that is given up.
-            let confirmed = waiting
-                .iter_mut()
-                .map_while(|batch| batch.batch.as_mut().ok());
-            let state = confirmed.filter_map(|batch| batch.state.take()).last();
-            if let (Some(state), Ok(())) = (state, &ended) {
-                ended = self.save(state, halt).await;
-            }
-            for batch in waiting.drain(..) {
-                let given_up = ended.as_ref().err().map(given_up);
-                let settled = self.settle(batch, given_up, halt).await;
-                if ended.is_ok() {
-                    ended = settled;
-                }
-            }
-            if ended.is_err() {
-                halt.cancel();
-            }
-        }
-        ended
-    }
-
-    async fn settle(
-        &self,
-        in_flight: InFlight<Settled>,
-        given_up: Option<GivenUp>,
-        halt: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let InFlight {
-            poll,
-            received,
-            batch,
-            permit: _permit,
-        } = in_flight;
-        let counters = &self.monitor.counters;
-        let settlement = match (batch, given_up) {
-            (Ok(confirmed), None) => {
-                counters.sent(confirmed.sent);
-                counters.filtered(confirmed.filtered);
-                Settlement::Ack {
-                    undelivered: confirmed.undelivered,
-                }
-            }
-            (Ok(confirmed), Some(given_up)) => {
-                // What failed is settled for good; the rest is offered again, and counted then.
-                counters.unproduced(received - confirmed.failed);
-                Settlement::Nack(given_up)
-            }
-            (Err(Lost(given_up)), _) => {
-                counters.unproduced(received);
-                Settlement::Nack(given_up)
-            }
-        };
-        let mut attempts = Attempts::new("settle", self.retry, self.monitor, halt);
-        while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
-            attempts.pause(failure).await?;
-        }
-        if self.verbose {
-            info!(received, "batch produced");
-        } else {
-            debug!(received, "batch produced");
-        }
-        Ok(())
-    }
-
-    async fn save(&self, state: Bytes, halt: &CancellationToken) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("save", self.retry, self.monitor, halt);
-        while let Err(failure) = self.state.save(state.clone()).await {
             attempts.pause(failure).await?;
         }
         Ok(())

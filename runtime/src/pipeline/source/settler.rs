@@ -1,0 +1,107 @@
+//! The last stage of a source: saves the state and tells the plugin what became of each batch.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::{InFlight, Lost, Settled, given_up};
+use crate::{
+    config::spec,
+    pipeline::{Attempts, Failure, GivenUp, Monitor, Settlement, SourcePlugin, StateStore},
+};
+
+/// Most batches whose states are covered by one save.
+const MOST_PER_SAVE: usize = 64;
+
+/// The last stage: saves the state and tells the plugin what became of each batch, in poll order.
+pub(super) struct Settler<'a, P, S> {
+    pub(super) plugin: &'a P,
+    pub(super) state: &'a S,
+    pub(super) retry: spec::Backoff,
+    pub(super) verbose: bool,
+    pub(super) monitor: &'a Monitor,
+}
+
+impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
+    pub(super) async fn run(
+        &self,
+        mut batches: mpsc::Receiver<InFlight<Settled>>,
+        halt: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut ended = Ok(());
+        let mut waiting = Vec::new();
+        while batches.recv_many(&mut waiting, MOST_PER_SAVE).await > 0 {
+            // One save covers all that are confirmed by now, up to the first that is given up.
+            let confirmed = waiting
+                .iter_mut()
+                .map_while(|batch| batch.batch.as_mut().ok());
+            let state = confirmed.filter_map(|batch| batch.state.take()).last();
+            if let (Some(state), Ok(())) = (state, &ended) {
+                ended = self.save(state, halt).await;
+            }
+            for batch in waiting.drain(..) {
+                let given_up = ended.as_ref().err().map(given_up);
+                let settled = self.settle(batch, given_up, halt).await;
+                if ended.is_ok() {
+                    ended = settled;
+                }
+            }
+            if ended.is_err() {
+                halt.cancel();
+            }
+        }
+        ended
+    }
+
+    async fn settle(
+        &self,
+        in_flight: InFlight<Settled>,
+        given_up: Option<GivenUp>,
+        halt: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let InFlight {
+            poll,
+            received,
+            batch,
+            permit: _permit,
+        } = in_flight;
+        let counters = &self.monitor.counters;
+        let settlement = match (batch, given_up) {
+            (Ok(confirmed), None) => {
+                counters.sent(confirmed.sent);
+                counters.filtered(confirmed.filtered);
+                Settlement::Ack {
+                    undelivered: confirmed.undelivered,
+                }
+            }
+            (Ok(confirmed), Some(given_up)) => {
+                // What failed is settled for good; the rest is offered again, and counted then.
+                counters.unproduced(received - confirmed.failed);
+                Settlement::Nack(given_up)
+            }
+            (Err(Lost(given_up)), _) => {
+                counters.unproduced(received);
+                Settlement::Nack(given_up)
+            }
+        };
+        let mut attempts = Attempts::new("settle", self.retry, self.monitor, halt);
+        while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
+            attempts.pause(failure).await?;
+        }
+        if self.verbose {
+            info!(received, "batch produced");
+        } else {
+            debug!(received, "batch produced");
+        }
+        Ok(())
+    }
+
+    async fn save(&self, state: Bytes, halt: &CancellationToken) -> Result<(), Failure> {
+        let mut attempts = Attempts::new("save", self.retry, self.monitor, halt);
+        while let Err(failure) = self.state.save(state.clone()).await {
+            attempts.pause(failure).await?;
+        }
+        Ok(())
+    }
+}
