@@ -154,7 +154,7 @@ async fn start_broker(
     };
     let broker = Broker::start(config)
         .await
-        .map_err(|error| format!("embedded broker at {listen}: {error}"))?;
+        .map_err(|error| format!("embedded broker at {listen}: {}", with_causes(&error)))?;
     info!(address = %broker.address(), path = %embedded.path.display(), "embedded broker is listening");
     iggy.address = broker.address().to_string();
     Ok(Some(broker))
@@ -173,6 +173,12 @@ async fn resolve(listen: &str) -> Result<SocketAddr, String> {
     found
         .next()
         .ok_or_else(|| format!("iggy.address = \"{listen}\" has no address"))
+}
+
+/// An error and what it came from, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The signals that stop the daemon.

@@ -138,3 +138,24 @@ async fn a_second_daemon_on_the_same_state_is_refused() {
     assert!(text.contains("local_state"), "{text}");
     first.interrupt().await;
 }
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_the_cause() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for variable in [
+        "IGGY_CONNECTORS_IGGY_ADDRESS",
+        "IGGY_CONNECTORS_HTTP_ADDRESS",
+    ] {
+        let mut home = Home::new(SHIPPED);
+        home.set(variable, &address);
+        let mut daemon = home.spawn();
+        assert_eq!(daemon.ended().await.code(), Some(1), "{variable}");
+        daemon.output_closed().await;
+        let text = daemon.stderr().text();
+        assert!(
+            text.contains(&address) && text.contains("in use"),
+            "{variable}: {text}"
+        );
+    }
+}

@@ -100,6 +100,29 @@ async fn after_a_clean_stop_nothing_comes_twice_and_nothing_is_missing() {
 }
 
 #[tokio::test]
+async fn sigterm_drains_as_ctrl_c_does() {
+    let home = Home::new(&with_max_count(100));
+    let mut daemon = home.start().await;
+    daemon
+        .wait_for_stats("stdout", |stats| stats["messages_processed"] == 100)
+        .await;
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    daemon.output_closed().await;
+    assert_eq!(printed_ids(&daemon), (1..=100).collect::<Vec<_>>());
+    let again = home.start().await;
+    again
+        .wait_for_stats("random", |stats| stats["status"] == "running")
+        .await;
+    let stats = again.stats("stdout").await;
+    assert_eq!(
+        stats["messages_consumed"], 0,
+        "consumed again after a clean stop: {stats}"
+    );
+    again.interrupt().await;
+}
+
+#[tokio::test]
 async fn the_same_runs_against_a_server_elsewhere() {
     let data = tempfile::tempdir().unwrap();
     let elsewhere = iggy_connector_broker::Broker::start(iggy_connector_broker::Config {
