@@ -159,3 +159,33 @@ async fn an_address_in_use_is_named_with_the_cause() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_broker_out_of_reach_is_never_given_up() {
+    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let retry = "\n[sinks.stdout.retry]\nmax_retries = 1\ninitial_backoff = \"10ms\"\nmax_backoff = \"20ms\"\n";
+    let mut home = Home::new(&format!("{SHIPPED}{retry}"));
+    home.set("IGGY_CONNECTORS_IGGY_EMBEDDED_ENABLED", "false");
+    home.set("IGGY_CONNECTORS_IGGY_ADDRESS", &address.to_string());
+    let daemon = home.start().await;
+    daemon
+        .wait_for_stats("stdout", |stats| stats["errors"].as_u64() > Some(3))
+        .await;
+    let data = tempfile::tempdir().unwrap();
+    let broker = iggy_connector_broker::Broker::start(iggy_connector_broker::Config {
+        listen: address,
+        dir: data.path().join("data"),
+        ..Default::default()
+    })
+    .await
+    .unwrap();
+    daemon
+        .wait_for_stats("stdout", |stats| {
+            stats["messages_processed"].as_u64() > Some(0)
+        })
+        .await;
+    daemon.interrupt().await;
+    broker.shutdown().await;
+}

@@ -293,6 +293,16 @@ impl Default for Backoff {
     }
 }
 
+impl Backoff {
+    /// The same waits, for what is never given up: the broker, and the outside of a source.
+    pub fn without_end(self) -> Self {
+        Self {
+            max_attempts: 0,
+            ..self
+        }
+    }
+}
+
 /// What happens after a connector failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Restart {

@@ -141,11 +141,11 @@ impl<P: SinkPlugin, D: Producer> Sink<'_, P, D> {
         if delivery.refused.is_empty() || !self.policy.stops_on_invalid() {
             self.hand_over(batch, delivery, stop).await?;
         }
-        let failed: Vec<_> = delivery
+        let failed: Vec<Undeliverable<'_>> = delivery
             .refused
             .iter()
             .map(|refused| refused.of(&original))
-            .collect();
+            .collect::<Result<_, Failure>>()?;
         self.policy
             .settle(original.messages.len(), &failed, stop)
             .await?;
@@ -275,17 +275,16 @@ impl Delivery {
 }
 
 impl Refused {
-    fn of<'a>(&'a self, batch: &'a Batch) -> Undeliverable<'a> {
-        let found = batch
-            .messages
-            .binary_search_by_key(&self.offset, |message| message.offset);
-        let message = &batch.messages[found.expect("what is refused was fetched")];
-        Undeliverable {
-            original: Produced {
-                headers: message.headers.clone(),
-                payload: message.payload.clone(),
-                ..Produced::default()
-            },
+    /// # Errors
+    ///
+    /// The message is not in the batch, which is a bug: nothing is settled without its original.
+    fn of<'a>(&'a self, batch: &'a Batch) -> Result<Undeliverable<'a>, Failure> {
+        let Some(original) = original(batch, self.offset) else {
+            let message = format!("offset {} was refused and never fetched", self.offset);
+            return Err(Failure::new(FailureKind::Contract, message));
+        };
+        Ok(Undeliverable {
+            original,
             place: Place {
                 topic: &batch.topic,
                 partition_and_offset: Some((batch.partition_id, self.offset)),
@@ -296,8 +295,19 @@ impl Refused {
                 error: &self.error,
                 attempts: self.attempts,
             },
-        }
+        })
     }
+}
+
+/// A message as it was fetched. The broker's offsets need not be in order.
+pub(super) fn original(batch: &Batch, offset: u64) -> Option<Produced> {
+    let mut messages = batch.messages.iter();
+    let message = messages.find(|message| message.offset == offset)?;
+    Some(Produced {
+        headers: message.headers.clone(),
+        payload: message.payload.clone(),
+        ..Produced::default()
+    })
 }
 
 /// Notes what the plugin will never take, and returns what is worth trying again, with the reason.

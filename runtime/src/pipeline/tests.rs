@@ -18,7 +18,7 @@ use super::{
     Polled, Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore,
     dead_letter::Sender,
     policy::{DeadLetters, Policy},
-    sink::Sink,
+    sink::{Sink, original},
     source,
 };
 use crate::config::spec::{self, Direction, OnFailure};
@@ -508,6 +508,22 @@ mod sinks {
         );
     }
 
+    #[test]
+    fn a_refused_message_is_found_in_whatever_order_the_broker_gave() {
+        let batch = Batch {
+            topic: topic(),
+            partition_id: 0,
+            current_offset: 9,
+            schema: Schema::Json,
+            messages: vec![message(9, "a"), message(3, "b"), message(7, "c")],
+        };
+        for (offset, payload) in [(9, "a"), (3, "b"), (7, "c")] {
+            let found = original(&batch, offset).unwrap();
+            assert_eq!(found.payload, payload);
+        }
+        assert!(original(&batch, 4).is_none());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_dead_letter_keeps_the_payload_from_before_the_transforms() {
         let run = run(Case {
@@ -948,6 +964,20 @@ mod sources {
             "{:?}",
             before.elapsed()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn polls_are_never_given_up_however_few_attempts_are_allowed() {
+        let away = || Err(Failure::transient("away"));
+        let (result, journal, counts) = run(Case {
+            polls: vec![away(), away(), away(), Ok(polled(1, &["1"]))],
+            max_attempts: 1,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(journal.len(), 3, "{journal:?}");
+        assert_eq!(counts.errors, 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -240,7 +240,12 @@ impl Connector {
 
     fn session(&self) -> Session<'_> {
         Session {
-            attempts: Attempts::new("connect", self.spec.retry, &self.monitor, &self.stop),
+            attempts: Attempts::new(
+                "connect",
+                self.spec.retry.without_end(),
+                &self.monitor,
+                &self.stop,
+            ),
             before: self.monitor.counters.read(),
         }
     }
