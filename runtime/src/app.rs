@@ -71,7 +71,7 @@ impl App {
                 )
             })?;
         let listener = match runtime.http.enabled {
-            true => Some(api::Listener::bind(&runtime.http).await?),
+            true => Some(api::Listener::bind(runtime.http).await?),
             false => None,
         };
         let mut iggy = runtime.iggy;
@@ -84,8 +84,10 @@ impl App {
         });
         let supervisor = Supervisor::start(&host, connectors, unusable);
         let stop_api = CancellationToken::new();
-        let api = listener
-            .map(|listener| tokio::spawn(listener.serve(supervisor.handles(), stop_api.clone())));
+        let api = listener.map(|listener| {
+            let routes = api::Api::new(supervisor.handles());
+            tokio::spawn(listener.serve(routes, stop_api.clone()))
+        });
         Ok(Self {
             supervisor,
             host,

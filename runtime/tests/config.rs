@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::{
     Code, Environment, Loaded, Origin, Problems, load_with,
-    spec::{self, Connectors, Direction, Errors, OnFailure, Restart, Streams},
+    spec::{self, Allowed, Connectors, Direction, Errors, OnFailure, Restart, Streams},
 };
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -725,11 +725,36 @@ fn dead_letters_are_where_invalid_records_go_once_there_is_a_place() {
 }
 
 #[test]
+fn what_pages_may_do_is_checked() {
+    let cors = |text: &str| Site::toml(&format!("[http.cors]\nenabled = true\n{text}"));
+    let loaded = cors("exposed_headers = ['x-request-id', '']").loaded();
+    let resolved = loaded.runtime.http.cors.unwrap();
+    assert_eq!(resolved.exposed_headers, ["x-request-id"]);
+    assert_eq!(resolved.origins, Allowed::Any);
+    for (text, key) in [
+        ("allowed_origins = ['example.com']", "allowed_origins[0]"),
+        ("allowed_origins = ['https://a.b/c']", "allowed_origins[0]"),
+        ("allowed_methods = ['GET', 'G T']", "allowed_methods[1]"),
+        ("allowed_headers = ['a b']", "allowed_headers[0]"),
+        ("allow_credentials = true", "allowed_origins"),
+    ] {
+        let problems = cors(text).problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(key), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_files_of_https_must_be_named() {
+    let problems = Site::toml("[http.tls]\nenabled = true").problems();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains("http.tls.cert_file"), "{problems:?}");
+}
+
+#[test]
 fn what_has_no_effect_yet_is_refused() {
     let of_the_runtime = [
         "[connectors]\nconfig_type = 'http'\nbase_url = 'http://x'",
-        "[http.cors]\nenabled = true",
-        "[http.tls]\nenabled = true",
         "[http.metrics]\nendpoint = '/m'",
         "[telemetry]\nenabled = true",
         "[iggy]\npassword = '${env:PASSWORD}'",

@@ -1,6 +1,6 @@
 //! Who may call: the holder of the `api-key`, or, where none is set, programs on this machine but no web page.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -10,7 +10,7 @@ use axum::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Api, error::ApiError};
+use super::error::ApiError;
 
 /// The header that carries the key.
 const KEY_HEADER: &str = "api-key";
@@ -30,11 +30,11 @@ impl Auth {
 
 /// Refuses requests without the configured key.
 pub(super) async fn require_key(
-    State(api): State<Api>,
+    State(auth): State<Arc<Auth>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let Some(expected) = api.auth.key else {
+    let Some(expected) = auth.key else {
         return Ok(next.run(request).await);
     };
     let given = request
@@ -50,11 +50,11 @@ pub(super) async fn require_key(
 
 /// Without a key, refuses what a browser sends for a foreign page: such a page must not be able to drive the daemon.
 pub(super) async fn refuse_foreign(
-    State(api): State<Api>,
+    State(auth): State<Arc<Auth>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if api.auth.key.is_none() && !is_local(request.headers()) {
+    if auth.key.is_none() && !is_local(request.headers()) {
         return Err(ApiError::Forbidden);
     }
     Ok(next.run(request).await)

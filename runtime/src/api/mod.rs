@@ -2,30 +2,24 @@
 
 mod auth;
 mod connectors;
+mod cors;
 mod dto;
 mod error;
+mod server;
 mod system;
+mod tls;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
-use self::error::ApiError;
+pub use self::server::Listener;
+use self::{auth::Auth, error::ApiError};
 use crate::{
-    config::spec::{self, Direction},
+    config::spec::{Cors, Direction},
     supervisor::Handle,
     telemetry::process::Process,
 };
-
-/// How long open connections may take to finish when the daemon stops.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Largest request body.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -35,75 +29,18 @@ const BODY_LIMIT: usize = 1024 * 1024;
 pub struct Api {
     connectors: Arc<[Handle]>,
     process: Arc<Mutex<Process>>,
-    auth: Arc<auth::Auth>,
 }
 
-/// A listening API that does not answer yet.
-pub struct Listener {
-    socket: TcpListener,
-    auth: auth::Auth,
-}
-
-impl Listener {
-    /// Binds the configured address.
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be bound, or it is not loopback and no key is set.
-    pub async fn bind(http: &spec::Http) -> Result<Self, String> {
-        let refuse =
-            |error: std::io::Error| format!("http.address = \"{}\": {error}", http.address);
-        let socket = TcpListener::bind(&http.address).await.map_err(refuse)?;
-        let address = socket.local_addr().map_err(refuse)?;
-        if http.api_key.is_none() && !address.ip().is_loopback() {
-            return Err(format!(
-                "http.address = \"{}\" can be reached from other machines: set http.api_key, or listen on 127.0.0.1",
-                http.address
-            ));
-        }
-        let auth = auth::Auth::new(http.api_key.clone());
-        Ok(Self { socket, auth })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
-    /// Answers until `stop`, then gives open connections a moment.
-    pub async fn serve(self, connectors: Arc<[Handle]>, stop: CancellationToken) {
-        let api = Api {
+impl Api {
+    pub fn new(connectors: Arc<[Handle]>) -> Self {
+        Self {
             connectors,
             process: Arc::new(Mutex::new(Process::new())),
-            auth: Arc::new(self.auth),
-        };
-        if let Ok(address) = self.socket.local_addr() {
-            info!("management API on http://{address}");
-            info!(
-                "try: curl http://{address}/stats (also /sinks, /sources, /health); Ctrl-C drains and stops"
-            );
-        }
-        let stopped = stop.clone().cancelled_owned();
-        let serve = axum::serve(self.socket, router(api))
-            .with_graceful_shutdown(stopped)
-            .into_future();
-        let closed = async {
-            stop.cancelled().await;
-            tokio::time::sleep(CLOSE_TIMEOUT).await;
-        };
-        tokio::select! {
-            biased;
-            served = serve => {
-                if let Err(error) = served {
-                    warn!(%error, "management API ended");
-                }
-            }
-            () = closed => warn!("management API closed with requests still open"),
         }
     }
 }
 
-fn router(api: Api) -> Router {
+fn router(api: Api, auth: Arc<Auth>, cors: Option<&Cors>) -> Router {
     let public = Router::new()
         .route("/", get(system::welcome))
         .route("/health", get(system::health));
@@ -112,17 +49,19 @@ fn router(api: Api) -> Router {
         .nest("/sinks", connectors::router(Direction::Sink))
         .nest("/sources", connectors::router(Direction::Source))
         .route_layer(middleware::from_fn_with_state(
-            api.clone(),
+            auth.clone(),
             auth::require_key,
         ));
-    public
+    let all = public
         .merge(keyed)
         .fallback(async || ApiError::NotFound("no such route".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(middleware::from_fn_with_state(
-            api.clone(),
-            auth::refuse_foreign,
-        ))
+        .layer(middleware::from_fn_with_state(auth, auth::refuse_foreign))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(api)
+        .with_state(api);
+    match cors {
+        // Outermost: a browser asks beforehand without a key.
+        Some(cors) => all.layer(cors::layer(cors)),
+        None => all,
+    }
 }

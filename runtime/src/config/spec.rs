@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use http::{HeaderName, HeaderValue, Method};
 use iggy_connector_message::Schema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,35 @@ pub struct Http {
     pub address: String,
     /// Header `api-key`; `None` serves loopback only.
     pub api_key: Option<SecretString>,
+    pub cors: Option<Cors>,
+    pub tls: Option<HttpTls>,
+}
+
+/// Which web pages may read the API's answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    pub methods: Allowed<Method>,
+    pub origins: Allowed<HeaderValue>,
+    pub headers: Allowed<HeaderName>,
+    pub exposed_headers: Vec<HeaderName>,
+    /// Not together with [`Allowed::Any`].
+    pub allow_credentials: bool,
+    pub allow_private_network: bool,
+}
+
+/// What is allowed of a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed<T> {
+    /// `*`
+    Any,
+    These(Vec<T>),
+}
+
+/// The API's certificate chain and its key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpTls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -71,8 +71,8 @@ impl Home {
     /// Starts a daemon and waits until its API listens.
     pub async fn start(&self) -> Daemon {
         let mut daemon = self.spawn();
-        let line = daemon.stderr.wait_for("management API on http://").await;
-        let at = line.find("http://").unwrap();
+        let line = daemon.stderr.wait_for("management API on http").await;
+        let at = line.find("http").unwrap();
         daemon.api = line[at..].split_whitespace().next().unwrap().to_owned();
         daemon
     }

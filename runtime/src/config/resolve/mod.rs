@@ -3,6 +3,7 @@
 
 mod checks;
 mod connector;
+mod http;
 mod runtime;
 mod streams;
 mod transforms;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::{checks, unsupported};
+use super::{checks, http, unsupported};
 use crate::config::{
     problem::Report,
     runtime::{self, ConfigType, RuntimeConfig},
@@ -31,7 +31,7 @@ pub(in crate::config) fn runtime(config: RuntimeConfig, report: &mut Report<'_>)
         iggy: iggy(config.iggy, report),
         state: state(config.state, report),
         connectors: connectors(config.connectors, report),
-        http: http(config.http, report),
+        http: http::http(config.http, report),
         logging: logging(config.logging, report),
         telemetry: telemetry(config.telemetry),
         plugins: spec::Plugins {
@@ -215,15 +215,6 @@ fn connectors(connectors: runtime::Connectors, report: &mut Report<'_>) -> spec:
         data_path: text(connectors.response.data_path),
         error_path: text(connectors.response.error_path),
     }))
-}
-
-fn http(http: runtime::Http, report: &mut Report<'_>) -> spec::Http {
-    checks::host_port("http.address", &http.address, report);
-    spec::Http {
-        enabled: http.enabled,
-        address: http.address,
-        api_key: http.api_key.into_option(),
-    }
 }
 
 fn logging(logging: runtime::Logging, report: &mut Report<'_>) -> spec::Logging {

@@ -25,12 +25,6 @@ pub(super) fn runtime(config: &RuntimeConfig, report: &mut Report<'_>) {
             "connectors.config_type",
             "use `local`",
         ),
-        (http.cors.enabled, "http.cors.enabled", LEAVE_OUT),
-        (
-            http.tls.enabled,
-            "http.tls.enabled",
-            "serve loopback and put a TLS proxy in front",
-        ),
         (
             http.metrics.endpoint != Metrics::default().endpoint,
             "http.metrics.endpoint",
