@@ -5,7 +5,7 @@ mod harness {
     pub mod plugin;
 }
 
-use harness::plugin::{PATIENCE, Plugins, batch, open_sink, patient};
+use harness::plugin::{PATIENCE, Plugins, batch, everything, open_sink, patient};
 use iggy_connectors::{
     config::spec::Direction,
     pipeline::{Consumed, FailureKind, SinkPlugin as _},
@@ -30,7 +30,7 @@ async fn a_sink_in_c_gets_what_the_topic_holds() {
     assert_eq!((failed[0].index, failed[0].kind), (1, FailureKind::Invalid));
     assert_eq!(failed[0].message, "the payload is empty");
     assert_eq!(sink.consume(batch([])).await, Ok(Consumed::default()));
-    sink.flush().await.unwrap();
+    sink.flush(everything()).await.unwrap();
     sink.health(PATIENCE).await.unwrap();
     sink.close().await.unwrap();
     assert_eq!(std::fs::read_to_string(output).unwrap(), "0 one\n2 three\n");

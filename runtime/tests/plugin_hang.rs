@@ -10,7 +10,7 @@ use std::{future::Future, time::Duration};
 
 use futures_util::future::join_all;
 use harness::plugin::{
-    HASTE, PATIENCE, Plugins, batch, hasty_at, open_sink, open_source, patient, text_of,
+    HASTE, PATIENCE, Plugins, batch, everything, hasty_at, open_sink, open_source, patient, text_of,
 };
 use iggy_connectors::{
     config::spec::Direction,
@@ -38,7 +38,7 @@ async fn hung_sink(entry: &'static str) -> (FailureKind, Library) {
         Ok(sink) => {
             let came = match entry {
                 "consume" => sink.consume(batch(["one"])).await.map(drop),
-                "flush" => sink.flush().await,
+                "flush" => sink.flush(everything()).await,
                 "health" => sink.health(HASTE).await,
                 _ => return closed(sink.close().await, library),
             };

@@ -9,7 +9,7 @@ mod harness {
 
 use std::time::Duration;
 
-use harness::plugin::{Plugins, batch, hasty_at, open_sink, open_source, patient};
+use harness::plugin::{Plugins, batch, everything, hasty_at, open_sink, open_source, patient};
 use iggy_connectors::{
     config::spec::Deadlines,
     pipeline::{
@@ -91,7 +91,7 @@ async fn at_sink(library: &Library, entry: &str, deed: &str) -> Came {
             .consume(batch(["one", "two", "three"]))
             .await
             .map(|consumed| consumed.failed),
-        "flush" => sink.flush().await.map(|()| Vec::new()),
+        "flush" => sink.flush(everything()).await.map(|()| Vec::new()),
         "health" => sink
             .health(deadlines(entry, deed).consume)
             .await
@@ -362,7 +362,7 @@ async fn a_plugin_whose_tasks_are_thrown_away_fails_as_broken_and_alone() {
     assert_eq!(waiting.unwrap_err().kind, FailureKind::Contract);
     for came in [
         sink.consume(batch(["ok"])).await.map(drop),
-        sink.flush().await,
+        sink.flush(everything()).await,
         open_sink(&library, &json!({}), patient()).await.map(drop),
         sink.close().await,
     ] {

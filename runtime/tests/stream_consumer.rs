@@ -287,6 +287,11 @@ async fn a_partition_is_handed_over_when_what_was_taken_of_it_is_settled() {
     }
     let moved = if count[&0] < 5 { 0 } else { 1 };
     assert!(count[&moved] <= 2, "{count:?}");
+    assert_eq!(
+        one.lost,
+        [moved],
+        "it is told once, so that it can be hurried"
+    );
     let last_taken = held[&moved].iter().map(last).max().unwrap();
     for fetched in &held[&moved] {
         one.settle(fetched).await;

@@ -16,8 +16,9 @@ pub use attempts::Attempts;
 pub use backoff::Backoff;
 pub use monitor::{Counters, Counts, Monitor, Retrying};
 pub use ports::{
-    Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, GivenUp, Message, Polled,
-    Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, StateStore, Unsent,
+    Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, FlushReason, FlushRequest,
+    GivenUp, Handout, Message, Partition, Polled, Position, Produced, Producer, Settlement,
+    SinkPlugin, SourcePlugin, StateStore, Unsent,
 };
 pub use stages::{Rejected, Stages};
 

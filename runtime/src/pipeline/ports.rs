@@ -34,6 +34,22 @@ pub struct Fetched {
     pub epoch: u64,
 }
 
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub topic: Arc<TopicMetadata>,
+    pub id: u32,
+}
+
+/// What a consumer tells the pipeline, in order.
+#[derive(Debug)]
+pub enum Handout {
+    Batch(Fetched),
+    /// The partition goes to another consumer as soon as what was handed out of it is settled; nothing more of it follows until it
+    /// comes back.
+    Lost(Partition),
+}
+
 /// Everything of a partition up to here is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -46,15 +62,16 @@ pub struct Position {
 
 /// Reads the topics of a sink and stores what is settled.
 pub trait Consumer: Send {
-    /// Sends batches to `batches` until `stop` or until the receiver is gone, and stores the positions that come from `settled`.
-    /// After the last batch it goes on storing until `settled` is closed, stores what is left and leaves its groups.
+    /// Sends batches, and which partitions are being lost, to `batches` until `stop` or until the receiver is gone, and stores the
+    /// positions that come from `settled`. After the last batch it goes on storing until `settled` is closed, stores what is left and
+    /// leaves its groups.
     ///
     /// # Errors
     ///
     /// The broker could not be reached or refused. What was not stored is delivered again later.
     fn run(
         self,
-        batches: mpsc::Sender<Fetched>,
+        batches: mpsc::Sender<Handout>,
         settled: mpsc::Receiver<Position>,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -172,12 +189,36 @@ pub trait SinkPlugin: Send + Sync {
     /// The batch failed as a whole.
     fn consume(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Consumed, Failure>> + Send;
 
-    /// Makes everything that was handed over durable.
+    /// Makes what was handed over durable, and waits for it within the connector's deadline. When it succeeds, every consume that was
+    /// handed over before it has ended.
     ///
     /// # Errors
     ///
     /// It did not become durable.
-    fn flush(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn flush(&self, request: FlushRequest) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What a sink is to make durable, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushRequest {
+    pub reason: FlushReason,
+    /// Only what was handed over of this partition; `None`: everything.
+    pub partition: Option<Partition>,
+}
+
+/// Why a sink is flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushReason {
+    /// None in particular: no more may be handed over before something is settled.
+    None,
+    /// The oldest batch has waited long enough.
+    Timeout,
+    /// The connector is being paused.
+    Pause,
+    /// The connector is being stopped.
+    Stop,
+    /// The partition goes to another consumer.
+    PartitionLost,
 }
 
 /// One message on its way into Iggy. The payload is the plugin's own memory, given back when the last clone is dropped.

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
-    Attempts, Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, Message, Monitor,
-    Position, Produced, Producer, Rejected, SinkPlugin, Stages,
+    Attempts, Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, FlushReason,
+    FlushRequest, Handout, Message, Monitor, Position, Produced, Producer, Rejected, SinkPlugin,
+    Stages,
     dead_letter::{Place, Reason},
     policy::{EXHAUSTED, INVALID, Policy, Undeliverable},
 };
@@ -24,6 +25,8 @@ pub struct Sink<'a, P, D> {
     /// By `[[streams]]` entry.
     pub stages: &'a [Stages],
     pub policy: Policy<'a, D>,
+    /// Cancelled before the stop when the connector is only being paused.
+    pub pausing: CancellationToken,
     /// Logs each batch at info instead of debug.
     pub verbose: bool,
     pub monitor: &'a Monitor,
@@ -69,7 +72,7 @@ impl<P: SinkPlugin, D: Producer> Sink<'_, P, D> {
     /// Hands over batch after batch. It takes both channels, so that the consumer ends when it does.
     async fn feed(
         &mut self,
-        mut batches: mpsc::Receiver<Fetched>,
+        mut batches: mpsc::Receiver<Handout>,
         settled: mpsc::Sender<Position>,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
@@ -252,9 +255,17 @@ impl<P: SinkPlugin, D: Producer> Sink<'_, P, D> {
         Ok(None)
     }
 
+    /// Makes everything durable at the end of a run.
     async fn flush(&self, stop: &CancellationToken) -> Result<(), Failure> {
+        let request = FlushRequest {
+            reason: match self.pausing.is_cancelled() {
+                true => FlushReason::Pause,
+                false => FlushReason::Stop,
+            },
+            partition: None,
+        };
         let mut attempts = Attempts::new("flush", self.policy.retry(), self.monitor, stop);
-        while let Err(failure) = self.plugin.flush().await {
+        while let Err(failure) = self.plugin.flush(request.clone()).await {
             attempts.pause(failure).await?;
         }
         Ok(())
@@ -350,11 +361,18 @@ fn sort(
     }))
 }
 
-async fn next(batches: &mut mpsc::Receiver<Fetched>, stop: &CancellationToken) -> Option<Fetched> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        fetched = batches.recv() => fetched,
+async fn next(batches: &mut mpsc::Receiver<Handout>, stop: &CancellationToken) -> Option<Fetched> {
+    loop {
+        let handout = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            handout = batches.recv() => handout,
+        };
+        match handout? {
+            Handout::Batch(fetched) => return Some(fetched),
+            // Every batch before it is settled already.
+            Handout::Lost(_) => {}
+        }
     }
 }
 

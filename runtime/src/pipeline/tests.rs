@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Consumed, Consumer, Counts, Failed, Failure, FailureKind, Fetched, Message, Monitor,
-    Polled, Position, Produced, Producer, Settlement, SinkPlugin, SourcePlugin, Stages, StateStore,
+    Batch, Consumed, Consumer, Counts, Failed, Failure, FailureKind, Fetched, FlushRequest,
+    Handout, Message, Monitor, Polled, Position, Produced, Producer, Settlement, SinkPlugin,
+    SourcePlugin, Stages, StateStore,
     dead_letter::Sender,
     policy::{DeadLetters, Policy},
     sink::{Sink, original},
@@ -131,7 +132,7 @@ mod sinks {
     impl Consumer for Batches {
         async fn run(
             self,
-            batches: mpsc::Sender<Fetched>,
+            batches: mpsc::Sender<Handout>,
             mut settled: mpsc::Receiver<Position>,
             stop: CancellationToken,
         ) -> Result<(), Failure> {
@@ -149,7 +150,7 @@ mod sinks {
                     messages: messages.collect(),
                     epoch: 1,
                 };
-                if batches.send(fetched).await.is_err() {
+                if batches.send(Handout::Batch(fetched)).await.is_err() {
                     break;
                 }
             }
@@ -210,8 +211,9 @@ mod sinks {
                 .unwrap_or_else(|| Ok(Consumed::default()))
         }
 
-        async fn flush(&self) -> Result<(), Failure> {
-            note(&self.journal, "flush");
+        async fn flush(&self, request: FlushRequest) -> Result<(), Failure> {
+            assert_eq!(request.partition, None);
+            note(&self.journal, format!("flush {:?}", request.reason));
             Ok(())
         }
     }
@@ -231,6 +233,7 @@ mod sinks {
         ends_with: Option<Failure>,
         max_attempts: u32,
         dead_letter_failures: Vec<Failure>,
+        pausing: CancellationToken,
     }
 
     impl Default for Case {
@@ -244,6 +247,7 @@ mod sinks {
                 dead_letter_failures: Vec::new(),
                 ends_with: None,
                 max_attempts: 0,
+                pausing: CancellationToken::new(),
             }
         }
     }
@@ -269,6 +273,7 @@ mod sinks {
             plugin: &plugin,
             stages: &stages,
             policy: policy(case.errors, case.max_attempts, &dead_letters, &monitor),
+            pausing: case.pausing,
             verbose: false,
             monitor: &monitor,
         };
@@ -312,9 +317,29 @@ mod sinks {
         assert_eq!(run.result, Ok(()));
         assert_eq!(
             run.journal,
-            ["consume 1 2", "consume 3", "flush", "store 1", "store 2"]
+            [
+                "consume 1 2",
+                "consume 3",
+                "flush Stop",
+                "store 1",
+                "store 2"
+            ]
         );
         assert_eq!(run.counts.processed, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_flush_at_the_end_says_whether_the_sink_is_paused_or_stopped() {
+        let pausing = CancellationToken::new();
+        let stopped = run(Case::default()).await;
+        assert_eq!(stopped.journal, ["consume 1 2 3", "flush Stop", "store 2"]);
+        pausing.cancel();
+        let paused = run(Case {
+            pausing,
+            ..Case::default()
+        })
+        .await;
+        assert_eq!(paused.journal, ["consume 1 2 3", "flush Pause", "store 2"]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -335,7 +360,7 @@ mod sinks {
                 "consume 1 2 3",
                 "consume 1 2 3",
                 "consume 2",
-                "flush",
+                "flush Stop",
                 "store 2"
             ]
         );
@@ -375,7 +400,7 @@ mod sinks {
         assert_eq!(run.result, Ok(()));
         assert_eq!(
             run.journal,
-            ["consume 1 2 3", "consume 2", "flush", "store 2"]
+            ["consume 1 2 3", "consume 2", "flush Stop", "store 2"]
         );
         assert!(before.elapsed() >= Duration::from_secs(90));
     }
@@ -424,7 +449,7 @@ mod sinks {
         })
         .await;
         assert_eq!(run.result, Ok(()));
-        assert_eq!(run.journal, ["consume 1 2 3", "flush", "store 2"]);
+        assert_eq!(run.journal, ["consume 1 2 3", "flush Stop", "store 2"]);
         assert_eq!((run.counts.processed, run.counts.failed), (2, 1));
     }
 
@@ -445,7 +470,7 @@ mod sinks {
             skipped.journal,
             [
                 "consume {\"a\":1,\"message\":\"hello\"}",
-                "flush",
+                "flush Stop",
                 "store 1"
             ]
         );
@@ -466,7 +491,10 @@ mod sinks {
         .await;
         // The first attempt fails while the sink is being stopped: nothing is settled, and all of it comes again.
         assert_eq!(run.result, Ok(()));
-        assert_eq!(run.journal, ["consume 1 2 3", "dead letter 2", "flush"]);
+        assert_eq!(
+            run.journal,
+            ["consume 1 2 3", "dead letter 2", "flush Stop"]
+        );
         assert_eq!((run.counts.processed, run.counts.failed), (2, 0));
         let run = self::run(Case {
             answers: vec![failing([(1, FailureKind::Invalid)])],
@@ -476,7 +504,7 @@ mod sinks {
         .await;
         assert_eq!(
             run.journal,
-            ["consume 1 2 3", "dead letter 2", "flush", "store 2"]
+            ["consume 1 2 3", "dead letter 2", "flush Stop", "store 2"]
         );
         assert_eq!((run.counts.failed, run.counts.dead_lettered), (1, 1));
     }
@@ -501,7 +529,7 @@ mod sinks {
                 "dead letter 1",
                 "dead letter 1",
                 "consume 3",
-                "flush",
+                "flush Stop",
                 "store 1",
                 "store 2"
             ]
@@ -558,7 +586,7 @@ mod sinks {
                 "consume 3",
                 "consume 4",
                 "dead letter 3",
-                "flush",
+                "flush Stop",
                 "store 3"
             ]
         );
@@ -633,7 +661,7 @@ mod sinks {
                 "consume 1 2",
                 "dead letter 1 2",
                 "consume 3",
-                "flush",
+                "flush Stop",
                 "store 1",
                 "store 2"
             ]
@@ -683,7 +711,7 @@ mod sinks {
         })
         .await;
         assert_eq!(run.result, Ok(()));
-        assert_eq!(run.journal, ["consume 1 2 3", "flush"]);
+        assert_eq!(run.journal, ["consume 1 2 3", "flush Stop"]);
         assert_eq!(run.counts.consumed, 0);
     }
 
@@ -696,7 +724,7 @@ mod sinks {
         })
         .await;
         assert_eq!(run.result, Err(Failure::transient("connection refused")));
-        assert_eq!(run.journal, ["consume 1 2 3", "flush"]);
+        assert_eq!(run.journal, ["consume 1 2 3", "flush Stop"]);
     }
 }
 

@@ -11,6 +11,7 @@ mod consumed;
 mod copies;
 mod descriptor;
 mod error;
+mod flush;
 mod image;
 mod instance;
 mod library;

@@ -1,19 +1,19 @@
-//! An open instance of a sink: [`Sink`]. Safe to use in any way; what crosses the fence is built and read here and in `consumed`.
+//! An open instance of a sink: [`Sink`]. Safe to use in any way; what crosses the fence is built and read here, in `consumed`
+//! and in `flush`.
 
 use std::{sync::Arc, time::Duration};
-
-use iggy_connector_abi::{self as abi, Slice};
 
 use super::{
     Library, Open, Traits,
     consumed::{Lent, Spare},
+    flush,
     instance::Handle,
     symbols::{self, Entries},
     ticket::{Limit, Ticket},
 };
 use crate::{
     config::spec::Deadlines,
-    pipeline::{Batch, Consumed, Failure, FailureKind, SinkPlugin},
+    pipeline::{Batch, Consumed, Failure, FailureKind, FlushRequest, SinkPlugin},
 };
 
 /// An open instance of a sink.
@@ -76,13 +76,20 @@ impl Sink {
         self.handle.close().await
     }
 
-    fn start_flush(&self) -> Result<Ticket<()>, Failure> {
+    fn start_flush(&self, request: FlushRequest) -> Result<Ticket<()>, Failure> {
+        let lent = Arc::new(flush::Lent::new(request));
         let flush = self.entries.flush;
+        let wire = lent.wire();
         let instance = self.handle.instance();
-        instance.call("flush", 0, None, |instance, call, completion| {
-            // SAFETY: the request lives for ever.
-            unsafe { flush(instance, call, &raw const FLUSH, completion) }
-        })
+        instance.call(
+            "flush",
+            0,
+            Some(Box::new(lent)),
+            |instance, call, completion| {
+                // SAFETY: `wire` and all it points at are kept, unchanged, by the call until its completion (`Flush`).
+                unsafe { flush(instance, call, wire, completion) }
+            },
+        )
     }
 
     fn start_consume(&self, batch: Arc<Batch>) -> Result<Ticket<()>, Failure> {
@@ -113,21 +120,11 @@ impl SinkPlugin for Sink {
         })
     }
 
-    async fn flush(&self) -> Result<(), Failure> {
-        let mut ticket = self.start_flush()?;
+    async fn flush(&self, request: FlushRequest) -> Result<(), Failure> {
+        let mut ticket = self.start_flush(request)?;
         ticket
             .wait(Limit::Within(self.deadlines.consume))
             .await
             .map(drop)
     }
 }
-
-/// The pipeline flushes when it stops.
-static FLUSH: abi::sink::FlushRequest = abi::sink::FlushRequest {
-    size: size_of::<abi::sink::FlushRequest>() as u32,
-    reason: abi::sink::reason::STOP,
-    partition_present: 0,
-    partition_id: 0,
-    stream: Slice::EMPTY,
-    topic: Slice::EMPTY,
-};

@@ -159,6 +159,7 @@ impl Connector {
             plugin: &plugin,
             stages: &stages,
             policy: self.policy(library, dead_letters.as_ref()),
+            pausing: CancellationToken::new(),
             verbose: self.spec.verbose,
             monitor: &self.monitor,
         };

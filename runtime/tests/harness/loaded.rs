@@ -21,7 +21,7 @@ use scripted::iggy_connector_sdk::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::plugin::patient;
+use super::plugin::{everything, patient};
 
 /// A library that was loaded.
 pub struct Loaded(pub Library);
@@ -78,7 +78,7 @@ impl OpenSink for Sink {
     }
 
     async fn flush(&self) -> Outcome {
-        outcome(self.0.flush().await)
+        outcome(self.0.flush(everything()).await)
     }
 
     async fn health(&self) -> Outcome {

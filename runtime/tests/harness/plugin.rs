@@ -14,7 +14,7 @@ use bytes::Bytes;
 use iggy_connector_message::{Schema, TopicMetadata};
 use iggy_connectors::{
     config::spec::{Deadlines, Direction},
-    pipeline::{Batch, Failure, Message},
+    pipeline::{Batch, Failure, FlushReason, FlushRequest, Message},
     plugin::{self, Library, LoadError, Registry},
 };
 use serde_json::Value;
@@ -153,6 +153,14 @@ fn open(config: &Value, deadlines: Deadlines) -> plugin::Open<'_> {
         config,
         state: None,
         deadlines,
+    }
+}
+
+/// A flush of everything, as before the end.
+pub fn everything() -> FlushRequest {
+    FlushRequest {
+        reason: FlushReason::Stop,
+        partition: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use iggy_connectors::{
     config::spec,
-    pipeline::{Consumer as _, Failure, Fetched, Position},
+    pipeline::{Consumer as _, Failure, Fetched, Handout, Position},
     stream,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
@@ -14,7 +14,9 @@ use super::broker::PATIENCE;
 
 /// A consumer that is running.
 pub struct Reader {
-    batches: mpsc::Receiver<Fetched>,
+    batches: mpsc::Receiver<Handout>,
+    /// Partitions that were said to be lost so far.
+    pub lost: Vec<u32>,
     settled: mpsc::Sender<Position>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Failure>>,
@@ -40,6 +42,7 @@ impl Reader {
         let task = tokio::spawn(consumer.run(fetched, positions, stop.clone()));
         Self {
             batches,
+            lost: Vec::new(),
             settled,
             stop,
             task,
@@ -47,12 +50,15 @@ impl Reader {
     }
 
     pub async fn next(&mut self) -> Fetched {
-        let next = timeout(PATIENCE, self.batches.recv())
-            .await
-            .expect("a batch comes in time");
-        match next {
-            Some(fetched) => fetched,
-            None => panic!("the consumer ended: {:?}", (&mut self.task).await),
+        loop {
+            let next = timeout(PATIENCE, self.batches.recv())
+                .await
+                .expect("a batch comes in time");
+            match next {
+                Some(Handout::Batch(fetched)) => return fetched,
+                Some(Handout::Lost(partition)) => self.lost.push(partition.id),
+                None => panic!("the consumer ended: {:?}", (&mut self.task).await),
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::spec,
-    pipeline::{self, Failure, Fetched, Position},
+    pipeline::{self, Failure, Handout, Position},
 };
 
 /// Reads the topics of one sink over a connection of its own.
@@ -77,7 +77,7 @@ impl Consumer {
 impl pipeline::Consumer for Consumer {
     async fn run(
         self,
-        batches: mpsc::Sender<Fetched>,
+        batches: mpsc::Sender<Handout>,
         settled: mpsc::Receiver<Position>,
         stop: CancellationToken,
     ) -> Result<(), Failure> {

@@ -22,6 +22,8 @@ pub(super) struct Partition {
     pub(super) cursor: Option<u64>,
     /// Lost: what was handed out is still stored, nothing more is polled.
     pub(super) is_leaving: bool,
+    /// The pipeline was told to finish what it has of the lost partition.
+    pub(super) is_loss_told: bool,
     /// Whether the last poll returned nothing.
     pub(super) was_empty: bool,
     /// Whether the last poll did not reach the partition's end.
@@ -51,6 +53,7 @@ impl Partition {
             epoch,
             cursor: None,
             is_leaving: false,
+            is_loss_told: false,
             was_empty: false,
             has_backlog: false,
             rests_until: now,

@@ -25,7 +25,7 @@ use super::{
     partition::Partition,
     schedule,
 };
-use crate::pipeline::{Failure, Fetched, Position};
+use crate::pipeline::{Failure, Handout, Position};
 
 pub(super) struct Session<'a> {
     client: &'a Client,
@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
     /// Hands out batches until `stop`, or until nobody takes them or settles them any more.
     pub(super) async fn consume(
         &mut self,
-        batches: &mpsc::Sender<Fetched>,
+        batches: &mpsc::Sender<Handout>,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         while !stop.is_cancelled() && !batches.is_closed() && self.is_settling {
@@ -88,6 +88,10 @@ impl<'a> Session<'a> {
                 self.wait_for_room(batches, stop).await;
                 continue;
             };
+            if let Some(lost) = self.untold_loss() {
+                room.send(Handout::Lost(lost));
+                continue;
+            }
             match schedule::next(&self.partitions, self.turn, Instant::now()) {
                 Some(at) => self.fetch(at, room).await?,
                 None => self.wait_for_turn(stop).await,
@@ -143,7 +147,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn wait_for_room(&mut self, batches: &mpsc::Sender<Fetched>, stop: &CancellationToken) {
+    async fn wait_for_room(&mut self, batches: &mpsc::Sender<Handout>, stop: &CancellationToken) {
         self.wait(self.next_store(), Some(batches), Some(stop))
             .await;
     }
@@ -158,7 +162,7 @@ impl<'a> Session<'a> {
     async fn wait(
         &mut self,
         until: Option<Instant>,
-        room: Option<&mpsc::Sender<Fetched>>,
+        room: Option<&mpsc::Sender<Handout>>,
         stop: Option<&CancellationToken>,
     ) {
         let until = until.map_or(self.check_at, |until| until.min(self.check_at));
@@ -196,7 +200,7 @@ async fn stopped(stop: Option<&CancellationToken>) {
 }
 
 /// Until a batch can be handed out, or nobody takes them any more.
-async fn roomy(batches: Option<&mpsc::Sender<Fetched>>) {
+async fn roomy(batches: Option<&mpsc::Sender<Handout>>) {
     match batches {
         // The room is given back at once, and asked for again before the poll.
         Some(batches) => drop(batches.reserve().await),

@@ -12,13 +12,13 @@ use super::{
     },
     Session,
 };
-use crate::pipeline::{Failure, Fetched, Message};
+use crate::pipeline::{Failure, Fetched, Handout, Message};
 
 impl Session<'_> {
     pub(super) async fn fetch(
         &mut self,
         at: usize,
-        room: mpsc::Permit<'_, Fetched>,
+        room: mpsc::Permit<'_, Handout>,
     ) -> Result<(), Failure> {
         self.turn = at + 1;
         let Some(cursor) = self.cursor(at).await? else {
@@ -96,7 +96,7 @@ impl Session<'_> {
         at: usize,
         head: u64,
         mut messages: Vec<Message>,
-        room: mpsc::Permit<'_, Fetched>,
+        room: mpsc::Permit<'_, Handout>,
     ) {
         let partition = &mut self.partitions[at];
         let member = &self.members[partition.member];
@@ -114,14 +114,14 @@ impl Session<'_> {
             warn!(topic = %member.name, partition = partition.id, expired, "messages expired before they were read");
         }
         partition.hand_out(last.offset, head);
-        room.send(Fetched {
+        room.send(Handout::Batch(Fetched {
             input: member.input,
             topic: member.topic.clone(),
             partition_id: partition.id,
             current_offset: head,
             messages,
             epoch: partition.epoch,
-        });
+        }));
         let members = &self.members;
         let interval = |partition: &Partition| members[partition.member].poll_interval;
         schedule::wake(&mut self.partitions, Instant::now(), interval);

@@ -15,7 +15,7 @@ use super::{
     },
     Session,
 };
-use crate::pipeline::Failure;
+use crate::pipeline::{self, Failure};
 
 /// Brokers drop members that are silent for 30 s, and some tell nobody of a new assignment.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -196,6 +196,19 @@ impl Session<'_> {
                     .push(Partition::new(member, id, self.epochs, Instant::now()));
             }
         }
+    }
+
+    /// A lost partition of which something is still on its way to the plugin, which has not been told yet.
+    pub(super) fn untold_loss(&mut self) -> Option<pipeline::Partition> {
+        let mut partitions = self.partitions.iter_mut();
+        let lost = partitions.find(|partition| {
+            partition.is_leaving && partition.is_outstanding() && !partition.is_loss_told
+        })?;
+        lost.is_loss_told = true;
+        Some(pipeline::Partition {
+            topic: self.members[lost.member].topic.clone(),
+            id: lost.id,
+        })
     }
 
     /// Forgets lost partitions of which everything is stored. One that was given back meanwhile starts anew.
