@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::{
     Code, Environment, Loaded, Origin, Problems, load_with,
-    spec::{self, Allowed, Connectors, Direction, Errors, OnFailure, Restart, Streams},
+    spec::{self, Allowed, Direction, Errors, OnFailure, Restart, Streams},
 };
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -500,6 +500,63 @@ fn the_highest_version_runs() {
     assert_eq!(loaded.unusable[0].spec.version, 11);
 }
 
+/// A file of sink `k` with its version in the plugin's path.
+fn version(version: u32) -> String {
+    format!(
+        "type = 'sink'\nkey = 'k'\npath = 'p{version}'\nversion = {version}\nstreams = [{{ stream = 's', topics = ['t'] }}]"
+    )
+}
+
+#[test]
+fn the_version_that_was_activated_runs() {
+    let inline = "[sinks.k]\npath = 'p0'\nstreams = [{ stream = 's', topics = ['t'] }]";
+    let active = |version: u32| format!("[sinks.k]\nversion = {version}");
+    for chosen in [0, 1, 2] {
+        let site = Site::toml(inline)
+            .with_connector("1.toml", &version(1))
+            .with_connector("2.toml", &version(2))
+            .with_connector(".active_versions.toml", &active(chosen));
+        let loaded = site.loaded();
+        assert_eq!(the_connector(&loaded).path, format!("p{chosen}"));
+        assert_eq!(loaded.history.versions.len(), 3);
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+    let site = Site::toml(inline).with_connector(".active_versions.toml", &active(7));
+    assert_eq!(
+        site.reasons(),
+        ["version 7 of sink `k` was activated and is not there: put it back, or activate another"]
+    );
+    let site = Site::toml("").with_connector(".active_versions.toml", &active(1));
+    let warnings = site.loaded().warnings;
+    assert_eq!(
+        warnings,
+        ["version 1 of sink `k` was activated, but no version of it is there any more"]
+    );
+}
+
+#[test]
+fn a_damaged_record_of_active_versions_is_told_with_what_to_do() {
+    let site = Site::toml(SINK)
+        .with_connector("1.toml", &version(1))
+        .with_connector(".active_versions.toml", "[sinks.k]\nversion = 'one'");
+    let problems = site.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    for part in [".active_versions.toml:2", "sinks.k.version", "restore it"] {
+        assert!(problems[0].contains(part), "{problems:?}");
+    }
+}
+
+#[test]
+fn versions_beside_the_state_are_read_when_no_folder_is_named() {
+    let site = Site::toml("");
+    let state = site.folder.path().join("state");
+    let site = site.with_variable("IGGY_CONNECTORS_STATE_PATH", state.to_str().unwrap());
+    assert!(site.loaded().connectors.is_empty() && site.loaded().warnings.is_empty());
+    fs::create_dir_all(state.join("connectors")).unwrap();
+    fs::write(state.join("connectors/k_sink_v4.toml"), version(4)).unwrap();
+    assert_eq!(the_connector(&site.loaded()).version, 4);
+}
+
 #[test]
 fn one_version_twice_is_refused() {
     let text =
@@ -927,10 +984,7 @@ fn an_empty_file_is_the_defaults() {
             && runtime.iggy.embedded.is_none()
     );
     assert_eq!(runtime.state.path, PathBuf::from("local_state"));
-    assert!(matches!(
-        runtime.connectors,
-        Connectors::Local { config_dir: None }
-    ));
+    assert!(runtime.connectors.config_dir.is_none() && runtime.connectors.service.is_none());
     assert_eq!(
         (runtime.http.enabled, runtime.http.address.as_str()),
         (true, "127.0.0.1:8081")

@@ -11,9 +11,6 @@ pub(super) struct Folder {
     pub(super) warnings: Vec<String>,
 }
 
-/// Written by runtimes that can activate a version.
-const ACTIVE_VERSIONS: &str = ".active_versions.toml";
-
 /// Lists the connector files in `folder`. Hidden files and folders are skipped, and so is the `runtime` file if it stands here.
 pub(super) fn list(folder: &Path, runtime: &Path) -> Folder {
     let mut listed = Folder::default();
@@ -41,12 +38,6 @@ pub(super) fn list(folder: &Path, runtime: &Path) -> Folder {
 impl Folder {
     fn add(&mut self, path: PathBuf, runtime: Option<&Path>) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name == ACTIVE_VERSIONS {
-            self.warnings.push(format!(
-                "{} has no effect yet: the highest version of each connector runs",
-                path.display()
-            ));
-        }
         if name.starts_with('.') || path.is_dir() {
             return;
         }
@@ -100,14 +91,5 @@ mod tests {
         let listed = list(&folder.path().join("none"), Path::new("config.toml"));
         assert!(listed.files.is_empty());
         assert!(listed.warnings[0].starts_with("no connectors are read from"));
-    }
-
-    #[test]
-    fn a_file_of_active_versions_is_told_to_have_no_effect() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(ACTIVE_VERSIONS), "").unwrap();
-        let listed = list(folder.path(), Path::new("config.toml"));
-        assert!(listed.files.is_empty());
-        assert!(listed.warnings[0].contains("has no effect yet"));
     }
 }

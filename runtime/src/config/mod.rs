@@ -3,12 +3,15 @@
 //! A tree of values (`format`, `environment`) becomes types as written (`runtime`, `connector`), and those become
 //! [`spec`] (`resolve`). Whatever is wrong is reported together, not one thing after the other.
 
+mod active;
 mod connector;
+mod document;
 mod environment;
 mod folder;
 mod format;
 mod locate;
 mod problem;
+mod reader;
 mod resolve;
 mod runtime;
 pub mod spec;
@@ -21,24 +24,28 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+pub use active::ActiveVersions;
+pub use document::Document;
 pub use environment::{Environment, variables};
 pub use problem::{Code, Origin, Problem, Problems};
+pub use reader::Reader;
 pub use runtime::UrlTemplates;
+pub use versions::{Chosen, History, Place, Version};
 
 use self::{
     format::Tree,
-    problem::{Report, Source, Variables},
-    resolve::Given,
+    problem::{Report, Source},
     runtime::RuntimeConfig,
     spec::Direction,
-    versions::Candidate,
 };
 
 /// Everything that was read.
 #[derive(Debug)]
 pub struct Loaded {
     pub runtime: spec::Runtime,
-    /// The version of each connector that is to run, by direction and key.
+    /// All versions that stand in files.
+    pub history: History,
+    /// The version of each connector that is to run, by direction and key. Those of a configuration service come later.
     pub connectors: Vec<spec::Connector>,
     /// Connectors that are listed with their error and never started.
     pub unusable: Vec<Unusable>,
@@ -46,6 +53,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The runtime file.
     pub path: PathBuf,
+    /// Reads connectors again, and those that come later.
+    pub reader: Reader,
 }
 
 /// A connector that was configured but could not be understood.
@@ -82,39 +91,50 @@ pub fn load_with(path: Option<&Path>, environment: &Environment) -> Result<Loade
         lines: &lines,
         variables: &overrides.variables,
     };
-    let (runtime, mut candidates, mut problems) = read_runtime(values, source);
+    let reader = Reader::new(file.clone());
+    let (runtime, inline, mut problems) = read_runtime(values, source, &reader);
     problems.extend(overrides.problems);
-    let folder = match &runtime.connectors {
-        spec::Connectors::Local {
-            config_dir: Some(folder),
-        } => folder::list(folder, &file),
-        _ => folder::Folder::default(),
+    let history = match versions_folder(&runtime) {
+        Some(folder) => reader.folder(&folder, &inline).unwrap_or_else(|problem| {
+            problems.push(problem);
+            History::new(inline, ActiveVersions::default())
+        }),
+        None => History::new(inline, ActiveVersions::default()),
     };
-    candidates.extend(folder.files.iter().map(|file| read_connector(file)));
     if !problems.is_empty() {
-        problems.extend(
-            candidates
-                .into_iter()
-                .flat_map(|candidate| candidate.problems),
-        );
+        problems.extend(history.into_problems());
         return Err(Problems(problems));
     }
-    let chosen = versions::choose(candidates);
-    let warnings = [overrides.warnings, folder.warnings, chosen.warnings].concat();
+    let chosen = history.choose();
+    let warnings = [
+        overrides.warnings,
+        history.warnings.clone(),
+        chosen.warnings,
+    ]
+    .concat();
     Ok(Loaded {
         runtime,
+        history,
         connectors: chosen.connectors,
         unusable: chosen.unusable,
         warnings: located.warning.into_iter().chain(warnings).collect(),
         path: file,
+        reader,
     })
+}
+
+/// The folder that is read. That of versions which the daemon writes itself is there once it has written one.
+fn versions_folder(runtime: &spec::Runtime) -> Option<PathBuf> {
+    let folder = runtime.versions_folder()?;
+    (runtime.connectors.config_dir.is_some() || folder.is_dir()).then_some(folder)
 }
 
 /// Reads the runtime's own keys, and the connectors between them.
 fn read_runtime(
     values: Map<String, Value>,
     source: Source<'_>,
-) -> (spec::Runtime, Vec<Candidate>, Vec<Problem>) {
+    reader: &Reader,
+) -> (spec::Runtime, Vec<Version>, Vec<Problem>) {
     let mut report = Report::new(source);
     resolve_references(&values, &mut report);
     let mut config: RuntimeConfig = strict::read(values, &mut report);
@@ -123,13 +143,13 @@ fn read_runtime(
         (Direction::Source, std::mem::take(&mut config.sources)),
     ];
     let runtime = resolve::runtime(config, &mut report);
-    let mut candidates = vec![];
+    let mut versions = vec![];
     for (direction, tables) in inline {
         for (key, table) in tables {
-            candidates.push(read_inline(direction, &key, table, source));
+            versions.push(reader.inline(direction, &key, table, source));
         }
     }
-    (runtime, candidates, report.into_problems())
+    (runtime, versions, report.into_problems())
 }
 
 /// Connectors look at their own values.
@@ -139,56 +159,6 @@ fn resolve_references(values: &Map<String, Value>, report: &mut Report<'_>) {
         {
             resolve::references(key, table, report);
         }
-    }
-}
-
-/// Reads a connector that stands in the runtime file.
-fn read_inline(direction: Direction, key: &str, table: Value, source: Source<'_>) -> Candidate {
-    let mut report = Report::of_table(source, &format!("{}s.{key}", direction.name()));
-    let table = match table {
-        Value::Object(table) => table,
-        other => {
-            let reason = format!("a table is expected, not {}", strict::kind(&other));
-            report.add("", Code::Invalid, reason, None);
-            Map::new()
-        }
-    };
-    let given = Given {
-        direction: Some(direction),
-        key: Some(key),
-        file: source.file,
-    };
-    Candidate {
-        spec: resolve::connector(table, given, &mut report),
-        problems: report.into_problems(),
-    }
-}
-
-/// Reads a connector from a file of its own.
-fn read_connector(file: &Path) -> Candidate {
-    let Tree { values, lines } = match format::read(file) {
-        Ok(tree) => tree,
-        Err(problem) => {
-            return Candidate {
-                spec: None,
-                problems: vec![problem],
-            };
-        }
-    };
-    let variables = Variables::new();
-    let mut report = Report::new(Source {
-        file,
-        lines: &lines,
-        variables: &variables,
-    });
-    let given = Given {
-        direction: None,
-        key: None,
-        file,
-    };
-    Candidate {
-        spec: resolve::connector(values, given, &mut report),
-        problems: report.into_problems(),
     }
 }
 

@@ -85,11 +85,30 @@ pub struct State {
     pub path: PathBuf,
 }
 
+impl Runtime {
+    /// The folder of version files: the one that was named, else that of the versions the daemon writes itself. With a
+    /// configuration service the daemon writes none.
+    pub fn versions_folder(&self) -> Option<PathBuf> {
+        match &self.connectors {
+            Connectors {
+                config_dir: Some(folder),
+                ..
+            } => Some(folder.clone()),
+            Connectors { service: None, .. } => Some(self.state.path.join("connectors")),
+            Connectors { .. } => None,
+        }
+    }
+}
+
 /// Where connectors come from, besides those inline in the runtime file.
 #[derive(Clone, Debug)]
-pub enum Connectors {
-    Local { config_dir: Option<PathBuf> },
-    Http(Box<HttpProvider>),
+pub struct Connectors {
+    /// One file per connector and version.
+    pub config_dir: Option<PathBuf>,
+    /// The configuration service, with `config_type = "http"`.
+    pub service: Option<Box<HttpProvider>>,
+    /// How often to look for changes; `None`: only at start and on request.
+    pub poll_interval: Option<Duration>,
 }
 
 /// The HTTP provider's settings.
@@ -98,8 +117,6 @@ pub struct HttpProvider {
     pub base_url: String,
     /// Of one request.
     pub timeout: Duration,
-    /// How often to ask for changes; `None`: only at start and on request.
-    pub poll_interval: Option<Duration>,
     /// Sent with every request.
     pub request_headers: Vec<(String, SecretString)>,
     /// `None`: a failed request is not repeated.

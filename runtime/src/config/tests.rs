@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::problem::Lines;
+use crate::config::{
+    problem::{Lines, Variables},
+    resolve::Given,
+};
 
 /// Keys that are known somewhere, so that random tables get past the first check.
 const KEYS: [&str; 22] = [
@@ -74,15 +77,16 @@ proptest! {
     fn reading_any_tree_ends(values in table()) {
         let (lines, variables) = (Lines::new(), Variables::new());
         let source = Source { file: Path::new("c"), lines: &lines, variables: &variables };
-        let (_, candidates, problems) = read_runtime(values.clone(), source);
-        for problem in problems.iter().chain(candidates.iter().flat_map(|candidate| &candidate.problems)) {
+        let (_, versions, problems) = read_runtime(values.clone(), source, &Reader::new("c".into()));
+        let history = History::new(versions, ActiveVersions::default());
+        history.choose();
+        for problem in problems.into_iter().chain(history.into_problems()) {
             prop_assert!(!problem.reason.is_empty());
         }
         let mut report = Report::new(source);
         let given = Given { direction: None, key: None, file: source.file };
         let spec = resolve::connector(values, given, &mut report);
         prop_assert!(spec.is_some() || !report.into_problems().is_empty());
-        versions::choose(candidates);
     }
 
     #[test]
@@ -94,7 +98,7 @@ proptest! {
             if let Ok(tree) = format::read(&file) {
                 let (lines, variables) = (tree.lines, Variables::new());
                 let source = Source { file: &file, lines: &lines, variables: &variables };
-                read_runtime(tree.values, source);
+                read_runtime(tree.values, source, &Reader::new(file.clone()));
             }
         }
     }

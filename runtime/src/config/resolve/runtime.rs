@@ -188,11 +188,20 @@ fn connectors(connectors: runtime::Connectors, report: &mut Report<'_>) -> spec:
         max_attempts: retry.max_attempts,
     };
     checks::backoff("connectors.retry", &backoff, report);
-    if connectors.config_type == ConfigType::Local {
-        return spec::Connectors::Local {
-            config_dir: path(connectors.config_dir),
-        };
+    let poll_interval = connectors.poll_interval.0;
+    spec::Connectors {
+        config_dir: path(connectors.config_dir.clone()),
+        poll_interval: (!poll_interval.is_zero()).then_some(poll_interval),
+        service: (connectors.config_type == ConfigType::Http)
+            .then(|| Box::new(service(connectors, backoff, report))),
     }
+}
+
+fn service(
+    connectors: runtime::Connectors,
+    backoff: spec::Backoff,
+    report: &mut Report<'_>,
+) -> spec::HttpProvider {
     if connectors.base_url.is_empty() {
         report.missing(
             "connectors.base_url",
@@ -200,21 +209,19 @@ fn connectors(connectors: runtime::Connectors, report: &mut Report<'_>) -> spec:
         );
     }
     checks::not_zero("connectors.timeout", connectors.timeout, report);
-    spec::Connectors::Http(Box::new(spec::HttpProvider {
+    spec::HttpProvider {
         base_url: connectors.base_url,
         timeout: connectors.timeout.0,
-        poll_interval: (!connectors.poll_interval.0.is_zero())
-            .then_some(connectors.poll_interval.0),
         request_headers: connectors
             .request_headers
             .into_iter()
             .map(|(name, value)| (name, value.into_inner()))
             .collect(),
-        retry: retry.enabled.then_some(backoff),
+        retry: connectors.retry.enabled.then_some(backoff),
         url_templates: connectors.url_templates,
         data_path: text(connectors.response.data_path),
         error_path: text(connectors.response.error_path),
-    }))
+    }
 }
 
 fn logging(logging: runtime::Logging, report: &mut Report<'_>) -> spec::Logging {
