@@ -841,17 +841,90 @@ fn what_has_no_effect_yet_is_refused() {
         assert_eq!(reasons.len(), 1, "{reasons:?}");
         assert!(reasons[0].contains("not supported yet"), "{reasons:?}");
     }
-    for of_stream in ["route = 'r' }", "stream = 's2', topic = 't2' }"] {
-        let first = "stream = 's', topic = 't'";
-        let streams = match of_stream.starts_with("route") {
-            true => format!("{{ {first}, {of_stream}"),
-            false => format!("{{ {first} }}, {{ {of_stream}"),
-        };
-        let reasons =
-            Site::toml(&format!("[sources.k]\npath = 'p'\nstreams = [{streams}]")).reasons();
+}
+
+/// A source with these entries.
+fn source_of(streams: &str) -> Site {
+    Site::toml(&format!("[sources.k]\npath = 'p'\nstreams = [{streams}]"))
+}
+
+#[test]
+fn a_source_has_several_outputs_with_routes() {
+    let loaded = source_of(
+        "{ stream = 's', topic = 't', batch_length = 10 }, { stream = 's', topic = 'u', route = 'audit', schema = 'text', poll_interval = '1s', partitions = 3, create = false }",
+    )
+    .loaded();
+    let Streams::Outputs(outputs) = &the_connector(&loaded).streams else {
+        panic!("a source has outputs");
+    };
+    let [first, second] = &outputs[..] else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!((&first.route, first.batch_length), (&None, 10));
+    assert_eq!(second.route.as_deref(), Some("audit"));
+    assert_eq!(
+        (second.batch_length, second.partitions, second.create),
+        (1000, 3, false)
+    );
+    assert_eq!(second.schema, Schema::Text);
+    let interval = Duration::from_secs(1);
+    assert_eq!(
+        (first.poll_interval, second.poll_interval),
+        (interval, interval),
+        "it is polled once for all"
+    );
+}
+
+#[test]
+fn outputs_that_messages_could_not_tell_apart_are_refused() {
+    for (streams, expected) in [
+        (
+            "{ stream = 's', topic = 't' }, { stream = 's', topic = 't', route = 'r' }",
+            "`sources.k.streams[1].topic`: `s/t` is what `streams[0]` writes to already",
+        ),
+        (
+            "{ stream = 's/t', topic = 'u' }, { stream = 's', topic = 't/u' }",
+            "`sources.k.streams[1].topic`: `s/t/u` is what `streams[0]` writes to already",
+        ),
+        (
+            "{ stream = 's', topic = 't', route = 'r' }, { stream = 's', topic = 'u', route = 'r' }",
+            "`sources.k.streams[1].route`: `r` is the route of `streams[0]` already",
+        ),
+        (
+            "{ stream = 's', topic = 't', route = '' }",
+            "`sources.k.streams[0].route`: a route has 1 to 255 bytes and no `/`",
+        ),
+        (
+            "{ stream = 's', topic = 't', route = '/s/t' }",
+            "`sources.k.streams[0].route`: a route has 1 to 255 bytes and no `/`",
+        ),
+        (
+            "{ stream = 's', topic = 't', poll_interval = '1s' }, { stream = 's', topic = 'u' }, { stream = 's', topic = 'v', poll_interval = '2s' }",
+            "`sources.k.streams[2].poll_interval`: differs from `streams[0].poll_interval`",
+        ),
+    ] {
+        let reasons = source_of(streams).reasons();
         assert_eq!(reasons.len(), 1, "{reasons:?}");
-        assert!(reasons[0].contains("not supported yet"), "{reasons:?}");
+        assert!(reasons[0].contains(expected), "{reasons:?}");
     }
+}
+
+#[test]
+fn a_source_may_give_up_messages_that_iggy_keeps_refusing() {
+    let errors = |policy: &str| {
+        let streams = "streams = [{ stream = 's', topic = 't' }]";
+        let config = format!(
+            "[sources.k]\npath = 'p'\n{streams}\nretry.max_retries = 3\nerrors.on_exhausted = '{policy}'"
+        );
+        Site::toml(&config)
+    };
+    let loaded = errors("skip").loaded();
+    let spec = the_connector(&loaded);
+    assert_eq!(spec.errors.on_exhausted, OnFailure::Skip);
+    assert_eq!(spec.retry.max_attempts, 3);
+    let reasons = errors("dlq").reasons();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].contains("say where to"), "{reasons:?}");
 }
 
 #[test]

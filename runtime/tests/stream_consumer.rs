@@ -715,7 +715,7 @@ async fn missing_topics_are_created_where_that_is_allowed() {
         stream::Consumer::join(client, &[input], Duration::ZERO).await
     };
     let failure = join(input.clone()).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Fatal);
+    assert_eq!(failure.kind, FailureKind::Transient);
     assert!(failure.message.contains("create = true"), "{failure}");
 
     input.create = true;

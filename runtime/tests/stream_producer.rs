@@ -21,7 +21,7 @@ use iggy::prelude::{
 use iggy_connector_message::{HeaderKey, HeaderValue, UserHeaders, headers};
 use iggy_connectors::{
     config::spec,
-    pipeline::{FailureKind, Produced, Producer as _},
+    pipeline::{FailureKind, Produced, Producer as _, Shipment as _},
     stream::{self, Producer},
 };
 
@@ -247,7 +247,7 @@ async fn a_large_batch_goes_out_in_requests_the_broker_takes() {
 }
 
 #[tokio::test]
-async fn the_largest_message_is_sent_and_a_larger_one_is_invalid_and_left_alone() {
+async fn the_largest_message_is_sent_and_a_larger_one_fails_nothing_but_itself() {
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;
     let producer = producer(&broker.iggy(), &[topic.output()]).await;
@@ -255,17 +255,80 @@ async fn the_largest_message_is_sent_and_a_larger_one_is_invalid_and_left_alone(
         payload: vec![7; len].into(),
         ..Produced::default()
     };
-    send(&producer, vec![(0, sized(64_000_000))]).await;
-    assert_eq!(topic.read(0).await[0].payload.len(), 64_000_000);
-
-    let mut batch = vec![(0, message("fine")), (0, sized(64_000_001))];
-    let failure = producer.prepare(&mut batch).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Invalid);
-    assert!(
-        failure.message.contains("message 1 of the batch"),
-        "{failure}"
+    let headers = Bytes::from(vec![0; 100_001]);
+    let mut batch = vec![
+        (0, sized(64_000_001)),
+        (0, sized(64_000_000)),
+        (
+            0,
+            Produced {
+                headers: headers.clone(),
+                ..message("fine")
+            },
+        ),
+        (0, message("last")),
+    ];
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    let rejected = shipment.take_rejected();
+    let reasons: Vec<_> = rejected
+        .iter()
+        .map(|(rejected, _)| (rejected.index, rejected.stage, rejected.message.as_str()))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            (
+                0,
+                "deliver",
+                "its payload has 64000001 bytes; Iggy takes 64000000"
+            ),
+            (
+                2,
+                "deliver",
+                "its headers have 100001 bytes; Iggy takes 100000"
+            ),
+        ]
     );
-    assert_eq!(batch.len(), 2);
+    assert_eq!(rejected[0].1.payload.len(), 64_000_001);
+    assert_eq!(rejected[1].1.headers, headers);
+    producer.send(&mut shipment).await.unwrap();
+    assert!(shipment.take_rejected().is_empty() && shipment.give_up().is_empty());
+    let lengths: Vec<_> = topic
+        .read(0)
+        .await
+        .iter()
+        .map(|message| message.payload.len())
+        .collect();
+    assert_eq!(lengths, [64_000_000, 4]);
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_what_was_not_confirmed_as_it_was_polled() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let proxy = Proxy::start(broker.address()).await;
+    let mut output = topic.output();
+    output.batch_length = 10;
+    let producer = producer(&iggy_at(&proxy.address()), &[output]).await;
+    let padding = "x".repeat(1_000);
+    let mut batch: Vec<_> = (0..40)
+        .map(|number| (0, keyed("key", format!("m{number}-{padding}"))))
+        .collect();
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    // Two requests of ten messages get through, and a part of the third.
+    proxy.cut_after(2 * 11_500 + 5_000);
+    let failure = producer.send(&mut shipment).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unreachable);
+    assert_eq!(topic.read(0).await.len(), 20);
+    let given_up = shipment.give_up();
+    assert_eq!(given_up.len(), 20);
+    for (at, (position, message)) in given_up.iter().enumerate() {
+        assert_eq!(*position, at + 20);
+        assert_eq!(message.payload, format!("m{position}-{padding}").as_bytes());
+        assert!(message.headers.is_empty(), "the key is none of its own");
+    }
+    producer.send(&mut shipment).await.unwrap();
+    assert_eq!(topic.read(0).await.len(), 20);
 }
 
 #[tokio::test]
@@ -284,7 +347,7 @@ async fn only_what_is_unconfirmed_is_sent_again() {
     // Two requests of ten messages get through, and a part of the third.
     proxy.cut_after(2 * 11_000 + 5_000);
     let failure = producer.send(&mut shipment).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Transient);
+    assert_eq!(failure.kind, FailureKind::Unreachable);
     assert!(
         failure
             .message
@@ -316,7 +379,7 @@ async fn an_unknown_outcome_is_sent_again_with_the_same_ids() {
     let mut shipment = producer.prepare(&mut batch).await.unwrap();
     proxy.swallow_answer();
     let failure = producer.send(&mut shipment).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Transient);
+    assert_eq!(failure.kind, FailureKind::Unreachable);
     producer.send(&mut shipment).await.unwrap();
 
     let mut partitions = Vec::new();
@@ -344,7 +407,7 @@ async fn a_broker_that_comes_back_is_used_again() {
     let mut shipment = producer.prepare(&mut batch).await.unwrap();
     for _ in 0..3 {
         let failure = producer.send(&mut shipment).await.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Transient, "{failure}");
+        assert_eq!(failure.kind, FailureKind::Unreachable, "{failure}");
     }
     let _broker = stopped.start().await;
     producer.send(&mut shipment).await.unwrap();
@@ -371,14 +434,14 @@ async fn a_topic_that_was_deleted_is_made_again_where_that_is_allowed() {
     let mut batch = numbered(10..20);
     let mut shipment = producer.prepare(&mut batch).await.unwrap();
     let failure = producer.send(&mut shipment).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Transient);
+    assert_eq!(failure.kind, FailureKind::Unreachable);
     producer.send(&mut shipment).await.unwrap();
     let expected: Vec<_> = (10..20).map(|number| format!("m{number}")).collect();
     assert_eq!(all_texts(&topic, 2).await, expected);
 }
 
 #[tokio::test]
-async fn a_topic_that_was_deleted_and_may_not_be_made_is_fatal() {
+async fn a_topic_that_was_deleted_and_may_not_be_made_is_waited_for() {
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;
     let producer = producer(&broker.iggy(), &[topic.output()]).await;
@@ -389,13 +452,15 @@ async fn a_topic_that_was_deleted_and_may_not_be_made_is_fatal() {
         .unwrap();
     let mut batch = numbered(0..10);
     let mut shipment = producer.prepare(&mut batch).await.unwrap();
-    assert_eq!(
-        producer.send(&mut shipment).await.unwrap_err().kind,
-        FailureKind::Transient
-    );
     let failure = producer.send(&mut shipment).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Fatal);
+    assert_eq!(failure.kind, FailureKind::Unreachable);
+    let failure = producer.send(&mut shipment).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unreachable);
     assert!(failure.message.contains("create = true"), "{failure}");
+    topic.create_in_stream(1).await;
+    producer.send(&mut shipment).await.unwrap();
+    let expected: Vec<_> = (0..10).map(|number| format!("m{number}")).collect();
+    assert_eq!(topic.texts(0).await, expected);
 }
 
 #[tokio::test]
@@ -416,7 +481,7 @@ async fn messages_for_partitions_that_are_gone_go_to_those_that_are_left() {
         .unwrap();
     // Some request is for a partition that is gone; the next attempt knows better.
     let failure = producer.send(&mut shipment).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Transient);
+    assert_eq!(failure.kind, FailureKind::Unreachable);
     assert!(
         failure.message.contains("the partition does not exist"),
         "{failure}"
@@ -439,7 +504,7 @@ async fn missing_topics_are_created_where_that_is_allowed() {
         Producer::new(client, &[output]).await
     };
     let failure = make(output.clone()).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Fatal);
+    assert_eq!(failure.kind, FailureKind::Transient);
     assert!(
         failure
             .message

@@ -90,14 +90,14 @@ pub(super) struct InputConfig {
 pub(super) struct OutputConfig {
     pub(super) stream: String,
     pub(super) topic: String,
-    /// The name under which messages choose this entry.
+    /// The name under which messages choose this entry, besides `stream/topic`; without a route they go to the first entry.
     pub(super) route: Option<String>,
     pub(super) schema: Schema,
     /// Most messages sent in one request.
     #[serde(alias = "batch_size")]
     pub(super) batch_length: u32,
-    /// The wait after an empty poll.
-    pub(super) poll_interval: HumanDuration,
+    /// The wait after an empty poll, 100ms by default. A source has one for all its entries.
+    pub(super) poll_interval: Option<HumanDuration>,
     /// Streaming sources: how long messages gather before they are sent.
     #[serde(alias = "send_interval")]
     pub(super) linger_time: HumanDuration,
@@ -132,7 +132,7 @@ pub(super) enum Delivery {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Retry {
-    /// 0: for ever.
+    /// How often messages that are refused are tried again before `on_exhausted`; 0: for ever. A broker out of reach does not count.
     pub(super) max_retries: u32,
     pub(super) initial_backoff: HumanDuration,
     pub(super) max_backoff: HumanDuration,
@@ -282,7 +282,7 @@ impl Default for OutputConfig {
             route: None,
             schema: Schema::Json,
             batch_length: 1000,
-            poll_interval: HumanDuration::millis(100),
+            poll_interval: None,
             linger_time: HumanDuration::millis(5),
             partitions: 1,
             create: true,

@@ -283,6 +283,8 @@ pub struct Input {
 pub struct Output {
     pub stream: String,
     pub topic: String,
+    /// The name under which messages choose it, besides its stream and topic.
+    pub route: Option<String>,
     pub schema: Schema,
     /// Most messages sent in one request.
     pub batch_length: u32,
@@ -323,7 +325,8 @@ pub struct Backoff {
     pub multiplier: f64,
     /// Share of each wait that is random, 0 to 1.
     pub jitter: f64,
-    /// 0 = for ever.
+    /// 0 = for ever. Of `[retry]` this bounds how often the other side may refuse the same messages: the plugin of a sink, Iggy for a
+    /// source's messages and for dead letters. A broker out of reach, a poll, a save and a commit have no end.
     pub max_attempts: u32,
 }
 
@@ -341,7 +344,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The same waits, for what is never given up: the broker, and the outside of a source.
+    /// The same waits, for what is never given up: the broker, the outside of a source, its state.
     pub fn without_end(self) -> Self {
         Self {
             max_attempts: 0,

@@ -32,21 +32,23 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits until the next attempt.
+    /// Waits until the next attempt. One that did not reach Iggy does not count.
     ///
     /// # Errors
     ///
-    /// The failure itself when it is not transient; [`FailureKind::Exhausted`] after enough attempts; [`FailureKind::Cancelled`] when the
-    /// connector is being stopped.
+    /// The failure itself when trying again is of no use; [`FailureKind::Exhausted`] after enough attempts;
+    /// [`FailureKind::Cancelled`] when the connector is being stopped.
     pub async fn pause(&mut self, failure: Failure) -> Result<(), Failure> {
         if failure.kind == FailureKind::Cancelled {
             return Err(failure);
         }
         self.monitor.counters.error();
-        if failure.kind != FailureKind::Transient {
-            return Err(failure);
-        }
-        let Some(delay) = self.backoff.next(failure.retry_after) else {
+        let delay = match failure.kind {
+            FailureKind::Transient => self.backoff.next(failure.retry_after),
+            FailureKind::Unreachable => Some(self.backoff.uncounted(failure.retry_after)),
+            _ => return Err(failure),
+        };
+        let Some(delay) = delay else {
             let message = format!(
                 "given up after {} attempts: {}",
                 self.count(),

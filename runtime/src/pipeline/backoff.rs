@@ -9,19 +9,31 @@ use crate::config::spec;
 pub struct Backoff {
     spec: spec::Backoff,
     attempts: u32,
+    /// Those of `attempts` that `max_attempts` bounds.
+    counted: u32,
 }
 
 impl Backoff {
     pub fn new(spec: spec::Backoff) -> Self {
-        Self { spec, attempts: 0 }
+        Self {
+            spec,
+            attempts: 0,
+            counted: 0,
+        }
     }
 
     /// The wait before the next attempt, or `None` when there have been enough. A wait that the other side asked for is kept
     /// when it is longer.
     pub fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        if self.spec.max_attempts > 0 && self.attempts >= self.spec.max_attempts {
+        if self.spec.max_attempts > 0 && self.counted >= self.spec.max_attempts {
             return None;
         }
+        self.counted = self.counted.saturating_add(1);
+        Some(self.uncounted(asked))
+    }
+
+    /// As [`Backoff::next`] for an attempt that does not count: there is always another one.
+    pub fn uncounted(&mut self, asked: Option<Duration>) -> Duration {
         let exponent = i32::try_from(self.attempts).unwrap_or(i32::MAX);
         self.attempts = self.attempts.saturating_add(1);
         let seconds = self.spec.initial.as_secs_f64() * self.spec.multiplier.powi(exponent);
@@ -29,12 +41,13 @@ impl Backoff {
             .map_or(self.spec.max, |delay| delay.min(self.spec.max));
         let spread = self.spec.jitter * (2.0 * random_share() - 1.0);
         let delay = bounded.mul_f64((1.0 + spread).max(0.0));
-        Some(asked.map_or(delay, |asked| asked.max(delay)))
+        asked.map_or(delay, |asked| asked.max(delay))
     }
 
     /// Starts over after a success.
     pub fn reset(&mut self) {
         self.attempts = 0;
+        self.counted = 0;
     }
 
     pub fn attempts(&self) -> u32 {
@@ -79,6 +92,19 @@ mod tests {
         assert_eq!(backoff.next(None), None);
         backoff.reset();
         assert!(backoff.next(None).is_some());
+    }
+
+    #[test]
+    fn attempts_that_do_not_count_never_end_and_leave_the_others_theirs() {
+        let mut backoff = backoff(1, 0.0);
+        let waits: Vec<_> = (0..3)
+            .map(|_| backoff.uncounted(None).as_millis())
+            .collect();
+        assert_eq!(waits, [100, 200, 400]);
+        assert!(backoff.next(None).is_some());
+        assert_eq!(backoff.next(None), None);
+        assert_eq!(backoff.uncounted(None).as_millis(), 1000);
+        assert_eq!(backoff.attempts(), 5);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub struct Reason<'a> {
 /// Where the message stands, or was to go.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
+    /// Without names when it was to go nowhere.
     pub topic: &'a TopicMetadata,
     /// Sinks only.
     pub partition_and_offset: Option<(u32, u64)>,
@@ -42,7 +43,10 @@ pub struct Place<'a> {
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.topic.stream, self.topic.topic)?;
+        match self.topic {
+            topic if topic.stream.is_empty() => f.write_str("no topic")?,
+            topic => write!(f, "{}/{}", topic.stream, topic.topic)?,
+        }
         match self.partition_and_offset {
             Some((partition, offset)) => write!(f, ", partition {partition}, offset {offset}"),
             None => Ok(()),

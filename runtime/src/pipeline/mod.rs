@@ -17,10 +17,12 @@ pub use backoff::Backoff;
 pub use monitor::{Counters, Counts, Monitor, Retrying};
 pub use ports::{
     Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, FlushReason, FlushRequest,
-    GivenUp, Handout, Message, Partition, Polled, Position, Produced, Producer, Settlement,
-    SinkPlugin, SourcePlugin, StateStore, Unsent,
+    GivenUp, Handout, Message, Partition, Polled, Position, Produced, Producer, Rejected,
+    Settlement, Shipment, SinkPlugin, SourcePlugin, StateStore, Unsent,
 };
-pub use stages::{Rejected, Stages};
+pub use stages::Stages;
 
+#[cfg(test)]
+mod fakes;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Attempts, Failure, FailureKind, Monitor, Produced, Producer,
+    Attempts, Failure, FailureKind, Monitor, Produced, Producer, Shipment,
     dead_letter::{Place, Reason, Sender},
     tolerance::Tolerance,
 };
@@ -173,6 +173,13 @@ impl<'a, D: Producer> Policy<'a, D> {
         };
         while let Err(failure) = producer.send(&mut shipment).await {
             attempts.pause(failure).await?;
+        }
+        if let Some((rejected, _)) = shipment.take_rejected().first() {
+            let message = format!(
+                "Iggy refuses a dead letter: {}; the position is kept",
+                rejected.message
+            );
+            return Err(Failure::new(FailureKind::Invalid, message));
         }
         warn!(count = failed.len(), first = %failed[0].place, error = failed[0].reason.error, "messages dead-lettered");
         self.monitor.counters.dead_lettered(failed.len());

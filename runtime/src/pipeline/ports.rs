@@ -130,8 +130,10 @@ pub struct Failure {
 /// What can be done about a [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// Try again later.
+    /// Try again later. `[retry] max_retries` counts these.
     Transient,
+    /// Iggy cannot be reached, or lacks the topic, and has decided nothing about the data: tried again without end.
+    Unreachable,
     /// The data can never succeed.
     Invalid,
     /// The connector cannot go on.
@@ -298,13 +300,33 @@ pub trait SourcePlugin: Send + Sync {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
+/// A message of a batch that can never go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Position in the batch.
+    pub index: usize,
+    /// `decode`, `transform`, `encode` or `deliver`.
+    pub stage: &'static str,
+    pub message: String,
+}
+
+/// A batch whose ids, targets and partitions are fixed, and which knows what Iggy has confirmed of it. Positions are those in what
+/// was prepared; messages are given back with the headers and the payload that they came with.
+pub trait Shipment: Send {
+    /// Takes out the messages that Iggy will never take. There may be some after the preparation and after each send.
+    fn take_rejected(&mut self) -> Vec<(Rejected, Produced)>;
+
+    /// Takes out everything else that is not confirmed.
+    fn give_up(&mut self) -> Vec<(usize, Produced)>;
+}
+
 /// Sends to the topics of a source.
 pub trait Producer: Send + Sync {
-    /// A batch whose ids, targets and partitions are fixed, and which knows what Iggy has confirmed of it.
-    type Shipment: Send;
+    type Shipment: Shipment;
 
     /// Fixes each message's id, target and partition. `messages` are in poll order, each with the number of its output; they are
-    /// taken on success and left alone on failure, so that trying again needs no copy.
+    /// taken on success and left alone on failure, so that trying again needs no copy. One that Iggy would not take fails none of
+    /// the others ([`Shipment::take_rejected`]).
     ///
     /// # Errors
     ///
@@ -314,11 +336,12 @@ pub trait Producer: Send + Sync {
         messages: &mut Vec<(usize, Produced)>,
     ) -> impl Future<Output = Result<Self::Shipment, Failure>> + Send;
 
-    /// Sends whatever of the shipment is not confirmed yet. May be called again after an error.
+    /// Sends whatever of the shipment is neither confirmed nor rejected yet. May be called again after an error.
     ///
     /// # Errors
     ///
-    /// Something was not confirmed.
+    /// Something was not confirmed. [`FailureKind::Unreachable`]: Iggy has not said why. [`FailureKind::Transient`]: it has refused
+    /// what was sent, for now.
     fn send(
         &self,
         shipment: &mut Self::Shipment,

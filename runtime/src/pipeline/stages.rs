@@ -9,7 +9,7 @@ use iggy_connector_message::{
 };
 use iggy_connector_transform::Chain;
 
-use super::{Message, Produced};
+use super::{Message, Produced, Rejected};
 
 /// The stages of one `[[streams]]` entry.
 pub struct Stages {
@@ -18,16 +18,6 @@ pub struct Stages {
     schema: Schema,
     /// Writes what a source's plugin gave in another schema; sinks have none.
     encoder: Option<Box<dyn StreamEncoder>>,
-}
-
-/// A message that a stage could not handle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// Position in the batch.
-    pub index: usize,
-    /// `decode`, `transform` or `encode`.
-    pub stage: &'static str,
-    pub message: String,
 }
 
 /// What the stages made of a batch.

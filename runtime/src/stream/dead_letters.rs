@@ -5,7 +5,7 @@ use std::time::Duration;
 use iggy_connector_message::Schema;
 use tokio::sync::OnceCell;
 
-use super::{Producer, connect};
+use super::{Producer, connect, error::unreachable};
 use crate::{
     config::spec,
     pipeline::{self, Failure, Produced},
@@ -30,6 +30,7 @@ impl DeadLetters {
             output: spec::Output {
                 stream: dlq.stream.clone(),
                 topic: dlq.topic.clone(),
+                route: None,
                 schema: Schema::Raw,
                 batch_length: BATCH_LENGTH,
                 poll_interval: Duration::ZERO,
@@ -41,12 +42,13 @@ impl DeadLetters {
         }
     }
 
+    /// Until there is a connection nothing is known about the dead letters: there is no end to trying.
     async fn producer(&self) -> Result<&Producer, Failure> {
         let made = self.producer.get_or_try_init(async || {
             let client = connect(&self.iggy, &self.name).await?;
             Producer::new(client, std::slice::from_ref(&self.output)).await
         });
-        made.await
+        made.await.map_err(unreachable)
     }
 }
 

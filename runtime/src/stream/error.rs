@@ -12,6 +12,17 @@ pub(super) fn failure(doing: impl Display, error: &IggyError) -> Failure {
     Failure::new(kind(error), format!("{doing}: {}", reason(error)))
 }
 
+/// The same about what keeps messages from the broker and says nothing about them.
+pub(super) fn unreachable(failure: Failure) -> Failure {
+    match failure.kind {
+        FailureKind::Transient => Failure {
+            kind: FailureKind::Unreachable,
+            ..failure
+        },
+        _ => failure,
+    }
+}
+
 /// Whether the connection, or the session on it, is gone.
 pub(super) fn is_lost(error: &IggyError) -> bool {
     matches!(

@@ -64,7 +64,8 @@ pub(super) async fn ensure(client: &Client, name: &Name, missing: Missing) -> Re
         return Ok(partitions);
     }
     let Missing::Create { partitions: wanted } = missing else {
-        return Err(Failure::fatal(format!(
+        // Somebody may create it: whoever asks waits for it.
+        return Err(Failure::transient(format!(
             "topic {name} does not exist on Iggy at {}: create it, or set `create = true` in its `[[streams]]` entry",
             client.address()
         )));

@@ -187,6 +187,7 @@ impl Connector {
                         stream: output.stream.clone(),
                         topic: output.topic.clone(),
                     }),
+                    route: output.route.clone(),
                     stages: Stages::of_source(output.schema, self.transforms()?)
                         .map_err(|error| invalid(&error))?,
                 })

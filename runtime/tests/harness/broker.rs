@@ -220,6 +220,7 @@ impl Topic {
         spec::Output {
             stream: self.stream.clone(),
             topic: self.name.clone(),
+            route: None,
             schema: Schema::Raw,
             batch_length: 100,
             poll_interval: Duration::from_millis(5),

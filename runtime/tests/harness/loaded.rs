@@ -238,7 +238,7 @@ fn outcome(result: Result<(), Failure>) -> Outcome {
 
 fn status(kind: FailureKind) -> Status {
     match kind {
-        FailureKind::Transient => Status::TRANSIENT,
+        FailureKind::Transient | FailureKind::Unreachable => Status::TRANSIENT,
         FailureKind::Invalid => Status::INVALID_DATA,
         FailureKind::Fatal => Status::FATAL,
         FailureKind::Panicked => Status::PANICKED,

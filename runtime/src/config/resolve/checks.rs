@@ -24,6 +24,15 @@ pub(super) fn name(key: &str, name: &str, report: &mut Report<'_>) {
     }
 }
 
+/// Reports a route that no message could name, or that could be taken for a stream and topic.
+pub(super) fn route(key: &str, route: &str, report: &mut Report<'_>) {
+    let fits = (1..=MAX_NAME).contains(&route.len()) && !route.contains('/');
+    if !fits {
+        let reason = "a route has 1 to 255 bytes and no `/`, as a stream and topic have";
+        report.invalid(key, reason, "rename it");
+    }
+}
+
 /// Reports a wait that would end before it began.
 pub(super) fn not_zero(key: &str, duration: HumanDuration, report: &mut Report<'_>) {
     if duration.0.is_zero() {

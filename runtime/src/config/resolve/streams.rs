@@ -1,6 +1,9 @@
 //! `[[streams]]`, the one place where sinks and sources are configured differently.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use iggy_connector_codec::decoders;
 use iggy_connector_message::Schema;
@@ -10,7 +13,11 @@ use crate::config::{
     connector::{InputConfig, OutputConfig},
     problem::{Code, Report},
     spec::{Direction, Input, Output, Streams},
+    values::HumanDuration,
 };
+
+/// The wait of a source after an empty poll, unless it is said.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The most partitions that Iggy gives a new topic.
 const MAX_PARTITIONS: u32 = 1000;
@@ -47,12 +54,20 @@ impl Entry for OutputConfig {
     const DIRECTION: Direction = Direction::Source;
 
     fn resolve(entries: Vec<Self>, _connector: &str, report: &mut Report<'_>) -> Streams {
-        unsupported::outputs(&entries, report);
-        let outputs = entries
+        let poll_interval = shared(
+            "poll_interval",
+            entries.iter().map(|entry| entry.poll_interval),
+            report,
+        )
+        .unwrap_or(POLL_INTERVAL);
+        let outputs: Vec<_> = entries
             .into_iter()
             .enumerate()
-            .map(|(index, entry)| output(&format!("streams[{index}]"), entry, report))
+            .map(|(index, entry)| {
+                output(&format!("streams[{index}]"), entry, poll_interval, report)
+            })
             .collect();
+        told_apart(&outputs, report);
         Streams::Outputs(outputs)
     }
 
@@ -103,17 +118,26 @@ fn input(at: &str, entry: InputConfig, connector: &str, report: &mut Report<'_>)
     }
 }
 
-fn output(at: &str, entry: OutputConfig, report: &mut Report<'_>) -> Output {
+fn output(
+    at: &str,
+    entry: OutputConfig,
+    poll_interval: Duration,
+    report: &mut Report<'_>,
+) -> Output {
     unsupported::output(at, &entry, report);
     checks::name(&format!("{at}.stream"), &entry.stream, report);
     checks::name(&format!("{at}.topic"), &entry.topic, report);
+    if let Some(route) = &entry.route {
+        checks::route(&format!("{at}.route"), route, report);
+    }
     sizes(at, entry.batch_length, entry.partitions, report);
     Output {
         stream: entry.stream,
         topic: entry.topic,
+        route: entry.route,
         schema: entry.schema,
         batch_length: entry.batch_length,
-        poll_interval: entry.poll_interval.0,
+        poll_interval,
         partitions: entry.partitions,
         create: entry.create,
     }
@@ -141,6 +165,54 @@ fn read_once(inputs: &[Input], report: &mut Report<'_>) {
                 let reason = format!("`{topic}` is read by the same group already");
                 report.add(&key, Code::Conflict, reason, Some("leave one of them out"));
             }
+        }
+    }
+}
+
+/// What a source has once for all its entries, and may be written in any of them.
+fn shared(
+    key: &str,
+    written: impl Iterator<Item = Option<HumanDuration>>,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let mut found: Option<(usize, HumanDuration)> = None;
+    for (index, written) in written.enumerate() {
+        match (found, written) {
+            (None, Some(written)) => found = Some((index, written)),
+            (Some((first, value)), Some(written)) if value.0 != written.0 => {
+                let reason =
+                    format!("differs from `streams[{first}].{key}`, and a source has only one");
+                report.add(
+                    &format!("streams[{index}].{key}"),
+                    Code::Conflict,
+                    reason,
+                    Some("write it once"),
+                );
+            }
+            _ => {}
+        }
+    }
+    found.map(|(_, value)| value.0)
+}
+
+/// Reports routes and topics that stand for two entries.
+fn told_apart(outputs: &[Output], report: &mut Report<'_>) {
+    let (mut topics, mut routes) = (HashMap::new(), HashMap::new());
+    for (index, output) in outputs.iter().enumerate() {
+        let topic = format!("{}/{}", output.stream, output.topic);
+        let is_named = !output.stream.is_empty() && !output.topic.is_empty();
+        if is_named && let Some(first) = topics.insert(topic.clone(), index) {
+            let reason = format!("`{topic}` is what `streams[{first}]` writes to already");
+            let key = format!("streams[{index}].topic");
+            report.add(&key, Code::Conflict, reason, Some("leave one of them out"));
+        }
+        let Some(route) = &output.route else {
+            continue;
+        };
+        if let Some(first) = routes.insert(route, index) {
+            let reason = format!("`{route}` is the route of `streams[{first}]` already");
+            let key = format!("streams[{index}].route");
+            report.add(&key, Code::Conflict, reason, Some("rename one of them"));
         }
     }
 }

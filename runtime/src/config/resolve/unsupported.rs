@@ -4,10 +4,9 @@
 use serde_json::{Map, Value};
 
 use crate::config::{
-    connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig, Policy},
+    connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig},
     problem::{Code, Report},
     runtime::{ConfigType, Metrics, RuntimeConfig},
-    spec::Direction,
 };
 
 use super::streams::Entry;
@@ -36,7 +35,6 @@ pub(super) fn runtime(config: &RuntimeConfig, report: &mut Report<'_>) {
 }
 
 pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
-    let errors = &config.errors;
     let keys = [
         (
             config.delivery == Delivery::AtMostOnce,
@@ -47,14 +45,6 @@ pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Repo
             config.max_in_flight > 1,
             "max_in_flight",
             "write 1, or leave it out",
-        ),
-        (
-            S::DIRECTION == Direction::Source
-                && errors
-                    .on_exhausted
-                    .is_some_and(|policy| policy != Policy::Stop),
-            "errors.on_exhausted",
-            "write `stop`, or leave it out: a source's attempts at sending are not given up otherwise",
         ),
         (config.health.is_some(), "health", LEAVE_OUT),
         (config.consumer.exclusive, "consumer.exclusive", LEAVE_OUT),
@@ -87,27 +77,12 @@ pub(super) fn input(entry: &str, input: &InputConfig, report: &mut Report<'_>) {
 pub(super) fn output(entry: &str, output: &OutputConfig, report: &mut Report<'_>) {
     let avro = output.avro_schema_path.is_some() || output.avro_schema_json.is_some();
     let keys = [
-        (
-            output.route.is_some(),
-            "route",
-            "leave it out: the first entry takes every message",
-        ),
         (output.codec.is_some(), "codec", LEAVE_OUT),
         (output.contract.is_some(), "contract", LEAVE_OUT),
         (avro, "avro_schema_path", LEAVE_OUT),
     ];
     for (is_used, key, remedy) in keys {
         refuse([(is_used, &*format!("{entry}.{key}"), remedy)], report);
-    }
-}
-
-/// A source's messages all go to the first entry.
-pub(super) fn outputs(outputs: &[OutputConfig], report: &mut Report<'_>) {
-    if outputs.len() > 1 {
-        report.unsupported(
-            "streams[1]",
-            "a source writes to one stream and topic: leave the others out",
-        );
     }
 }
 

@@ -27,7 +27,7 @@ impl<P: SourcePlugin> Poller<'_, P> {
         polled: mpsc::Sender<InFlight<Polled>>,
         halt: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("poll", self.retry.without_end(), self.monitor, halt);
+        let mut attempts = Attempts::new("poll", self.retry, self.monitor, halt);
         while let Some(permit) = self.permit(halt).await {
             let batch = match self.plugin.poll(halt).await {
                 Ok(batch) => batch,

@@ -69,15 +69,15 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
         let counters = &self.monitor.counters;
         let settlement = match (batch, given_up) {
             (Ok(confirmed), None) => {
-                counters.sent(confirmed.sent);
-                counters.filtered(confirmed.filtered);
+                counters.sent(confirmed.sum.sent);
+                counters.filtered(confirmed.sum.filtered);
                 Settlement::Ack {
-                    undelivered: confirmed.undelivered,
+                    undelivered: confirmed.sum.undelivered,
                 }
             }
             (Ok(confirmed), Some(given_up)) => {
                 // What failed is settled for good; the rest is offered again, and counted then.
-                counters.unproduced(received - confirmed.failed);
+                counters.unproduced(received - confirmed.sum.failed);
                 Settlement::Nack(given_up)
             }
             (Err(Lost(given_up)), _) => {

@@ -10,7 +10,7 @@ use iggy_common::{
 };
 use iggy_connector_message::HeaderKind;
 
-use crate::pipeline::{Failure, FailureKind, Produced};
+use crate::pipeline::Produced;
 
 /// The most bytes that Iggy takes as one message's payload.
 const MAX_PAYLOAD_LEN: usize = MAX_PAYLOAD_SIZE as usize;
@@ -28,17 +28,28 @@ pub(super) struct Stamp {
     pub(super) now: u64,
 }
 
+/// A message as Iggy takes it.
+pub(super) struct Outgoing {
+    pub(super) message: IggyMessage,
+    /// Chooses the partition, if it has a key.
+    pub(super) key: Option<u32>,
+    /// How many bytes at the end of its headers are not its own.
+    pub(super) added: u32,
+}
+
 impl Stamp {
-    /// The message, and the number that chooses its partition if it has a key. Each call uses up an id.
-    pub(super) fn outgoing(&mut self, produced: Produced) -> (IggyMessage, Option<u32>) {
+    /// Each call uses up an id.
+    pub(super) fn outgoing(&mut self, produced: Produced) -> Outgoing {
         // The client replaces 0 by a new id with every attempt.
         let own_id = self.next_id.max(1);
         self.next_id = self.next_id.wrapping_add(1);
         let key = produced.key.filter(|key| !key.is_empty());
+        let own_len = produced.headers.len();
         let headers = match &key {
             Some(key) => with_key(produced.headers, key),
             None => produced.headers,
         };
+        let added = (headers.len() - own_len) as u32;
         let header = IggyMessageHeader {
             id: produced.id.filter(|id| *id != 0).unwrap_or(own_id),
             origin_timestamp: produced.origin_timestamp.unwrap_or(self.now),
@@ -51,27 +62,30 @@ impl Stamp {
             payload: produced.payload,
             user_headers: (!headers.is_empty()).then_some(headers),
         };
-        (message, key.map(|key| hash(&key)))
+        Outgoing {
+            message,
+            key: key.map(|key| hash(&key)),
+            added,
+        }
     }
 }
 
-/// Whether Iggy takes the message.
-pub(super) fn check(produced: &Produced) -> Result<(), Failure> {
-    let invalid = |reason: String| Err(Failure::new(FailureKind::Invalid, reason));
+/// Whether Iggy takes the message, or why it never will.
+pub(super) fn check(produced: &Produced) -> Result<(), String> {
     let (payload, headers) = (produced.payload.len(), produced.headers.len());
     if payload > MAX_PAYLOAD_LEN {
-        return invalid(format!(
+        return Err(format!(
             "its payload has {payload} bytes; Iggy takes {MAX_PAYLOAD_LEN}"
         ));
     }
     if headers > MAX_HEADERS_LEN {
-        return invalid(format!(
+        return Err(format!(
             "its headers have {headers} bytes; Iggy takes {MAX_HEADERS_LEN}"
         ));
     }
     match validate_user_headers(&produced.headers) {
         Ok(_) => Ok(()),
-        Err(error) => invalid(format!("its headers are not in Iggy's encoding: {error}")),
+        Err(error) => Err(format!("its headers are not in Iggy's encoding: {error}")),
     }
 }
 
@@ -153,46 +167,49 @@ mod tests {
     #[test]
     fn what_a_message_brings_is_kept_and_the_rest_is_given() {
         let mut stamp = stamp();
-        let (first, key) = stamp.outgoing(produced(b"abc"));
+        let first = stamp.outgoing(produced(b"abc"));
+        assert_eq!((first.key, first.added), (None, 0));
+        let first = first.message;
         assert_eq!((first.header.id, first.header.origin_timestamp), (7, 99));
-        assert_eq!(
-            (first.header.payload_length, first.user_headers, key),
-            (3, None, None)
-        );
-        let (second, _) = stamp.outgoing(Produced {
+        assert_eq!((first.header.payload_length, first.user_headers), (3, None));
+        let brought = Produced {
             id: Some(1),
             origin_timestamp: Some(2),
             ..produced(b"abc")
-        });
+        };
+        let second = stamp.outgoing(brought).message;
         assert_eq!((second.header.id, second.header.origin_timestamp), (1, 2));
-        assert_eq!(stamp.outgoing(produced(b"abc")).0.header.id, 9);
+        assert_eq!(stamp.outgoing(produced(b"abc")).message.header.id, 9);
     }
 
     #[test]
     fn no_message_goes_out_without_an_id() {
         let mut stamp = Stamp { next_id: 0, now: 0 };
-        assert_eq!(stamp.outgoing(produced(b"x")).0.header.id, 1);
+        assert_eq!(stamp.outgoing(produced(b"x")).message.header.id, 1);
         let zero = Produced {
             id: Some(0),
             ..produced(b"x")
         };
-        assert_ne!(stamp.outgoing(zero).0.header.id, 0);
+        assert_ne!(stamp.outgoing(zero).message.header.id, 0);
     }
 
     #[test]
     fn a_key_chooses_the_partition_as_the_client_does_and_stays_readable() {
-        let (message, key) = stamp().outgoing(keyed(b"customer-1"));
+        let Outgoing {
+            message,
+            key,
+            added,
+        } = stamp().outgoing(keyed(b"customer-1"));
         assert_eq!(key, Some(calculate_32(b"customer-1")));
         assert_eq!(
             key_header(&message),
             Some(HeaderValue::try_from("customer-1").unwrap())
         );
-        assert_eq!(
-            message.header.user_headers_length as usize,
-            message.user_headers.unwrap().len()
-        );
+        let length = message.header.user_headers_length;
+        assert_eq!(length as usize, message.user_headers.unwrap().len());
+        assert_eq!(added, length);
 
-        let (message, _) = stamp().outgoing(keyed(&[0xff, 0xfe]));
+        let message = stamp().outgoing(keyed(&[0xff, 0xfe])).message;
         assert_eq!(
             key_header(&message),
             Some(HeaderValue::try_from(vec![0xff, 0xfe]).unwrap())
@@ -201,19 +218,19 @@ mod tests {
 
     #[test]
     fn an_empty_key_is_none() {
-        let (message, key) = stamp().outgoing(keyed(b""));
+        let Outgoing { message, key, .. } = stamp().outgoing(keyed(b""));
         assert_eq!((message.user_headers, key), (None, None));
     }
 
     #[test]
     fn a_long_key_is_shortened_and_no_header() {
-        let (message, key) = stamp().outgoing(keyed(&[b'k'; 256]));
+        let Outgoing { message, key, .. } = stamp().outgoing(keyed(&[b'k'; 256]));
         assert_eq!(message.user_headers, None);
         assert_eq!(
             key,
             Some(calculate_32(&blake3::hash(&[b'k'; 256]).as_bytes()[..16]))
         );
-        let other = stamp().outgoing(keyed(&[b'k'; 257])).1;
+        let other = stamp().outgoing(keyed(&[b'k'; 257])).key;
         assert_ne!(key, other);
     }
 
@@ -221,18 +238,20 @@ mod tests {
     fn headers_of_the_message_win_over_the_key() {
         let name = HeaderKey::try_from("key").unwrap();
         let own = UserHeaders::from([(name, HeaderValue::from(1u32))]);
-        let (message, _) = stamp().outgoing(Produced {
+        let Outgoing { message, added, .. } = stamp().outgoing(Produced {
             headers: headers::encode(&own).into(),
             ..keyed(b"k")
         });
-        assert_eq!(headers_of(&message), own);
+        assert_eq!((headers_of(&message), added), (own, 0));
 
         let other =
             UserHeaders::from([(HeaderKey::try_from("a").unwrap(), HeaderValue::from(1u32))]);
-        let (message, _) = stamp().outgoing(Produced {
+        let Outgoing { message, added, .. } = stamp().outgoing(Produced {
             headers: headers::encode(&other).into(),
             ..keyed(b"k")
         });
+        let own = message.header.user_headers_length - added;
+        assert_eq!(own as usize, headers::encode(&other).len());
         assert_eq!(headers_of(&message).len(), 2);
         assert!(validate_user_headers(&message.user_headers.unwrap()).is_ok());
     }
@@ -269,9 +288,8 @@ mod tests {
             ),
         ];
         for (text, message) in cases {
-            let failure = check(&message).unwrap_err();
-            assert_eq!(failure.kind, FailureKind::Invalid);
-            assert!(failure.message.contains(text), "{failure}");
+            let reason = check(&message).unwrap_err();
+            assert!(reason.contains(text), "{reason}");
         }
         check(&Produced {
             payload: vec![0; MAX_PAYLOAD_LEN].into(),

@@ -14,14 +14,18 @@ use tracing::debug;
 
 pub use shipment::Shipment;
 
-use self::{message::Stamp, shipment::Loader, target::Target};
+use self::{
+    message::{Outgoing, Stamp},
+    shipment::{Loader, Slot},
+    target::Target,
+};
 use super::{
     client::Client,
-    error::{failure, is_lost, is_missing_topic},
+    error::{failure, is_lost, is_missing_topic, unreachable},
 };
 use crate::{
     config::spec,
-    pipeline::{self, Failure, Produced},
+    pipeline::{self, Failure, FailureKind, Produced},
 };
 
 /// Sends to the topics of one source, over a connection of its own.
@@ -93,45 +97,8 @@ impl Producer {
         }
     }
 
-    fn failed(&self, output: usize, error: &IggyError) -> Failure {
-        let target = &self.targets[output];
-        if is_lost(error) {
-            self.is_lost.store(true, Ordering::Release);
-        }
-        // Servers answer `ResourceNotFound` for whatever is missing.
-        let is_missing = matches!(
-            error,
-            IggyError::PartitionNotFound(..) | IggyError::ResourceNotFound(..)
-        );
-        if is_missing || is_missing_topic(error) {
-            target.mark_broken();
-        }
-        failure(
-            self.client
-                .doing(format_args!("send to topic {}", target.name)),
-            error,
-        )
-    }
-}
-
-impl pipeline::Producer for Producer {
-    type Shipment = Shipment;
-
-    async fn prepare(&self, messages: &mut Vec<(usize, Produced)>) -> Result<Shipment, Failure> {
-        for (index, (output, message)) in messages.iter().enumerate() {
-            message::check(message).map_err(|failure| {
-                Failure::new(
-                    failure.kind,
-                    format!("message {index} of the batch: {failure}"),
-                )
-            })?;
-            if *output >= self.targets.len() {
-                return Err(Failure::fatal(format!(
-                    "message {index} of the batch is for output {output}, which does not exist"
-                )));
-            }
-        }
-        self.refresh(messages).await;
+    /// Fixes ids and partitions.
+    fn load(&self, messages: &mut Vec<(usize, Produced)>) -> Shipment {
         let count = messages.len() as u64;
         let mut stamp = Stamp {
             next_id: self
@@ -139,21 +106,75 @@ impl pipeline::Producer for Producer {
                 .wrapping_add(self.ids.fetch_add(count, Ordering::Relaxed).into()),
             now: IggyTimestamp::now().as_micros(),
         };
-        let mut loader = Loader::new(
-            self.targets.iter().map(Target::route).collect(),
-            messages.len(),
-        );
-        for (output, message) in messages.drain(..) {
-            let (message, key) = stamp.outgoing(message);
-            loader.add(output, message, key);
+        let routes = self.targets.iter().map(Target::route).collect();
+        let mut loader = Loader::new(routes, messages.len());
+        for (position, (output, message)) in messages.drain(..).enumerate() {
+            if let Err(reason) = message::check(&message) {
+                loader.reject(position, message, reason);
+                continue;
+            }
+            let Outgoing {
+                message,
+                key,
+                added,
+            } = stamp.outgoing(message);
+            let slot = Slot {
+                position: position as u32,
+                key,
+                added,
+            };
+            loader.add(output, message, slot);
         }
-        Ok(loader.finish())
+        let shipment = loader.finish();
+        for (output, target) in self.targets.iter().enumerate() {
+            if shipment.needs(output) {
+                target.next_turn();
+            }
+        }
+        shipment
+    }
+
+    /// What a failed request says: about the connection, about the topic, or about the messages.
+    fn failed(&self, output: usize, error: &IggyError) -> Failure {
+        let target = &self.targets[output];
+        if is_lost(error) {
+            self.is_lost.store(true, Ordering::Release);
+        }
+        // Servers answer `ResourceNotFound` for whatever is missing.
+        let is_missing = is_missing_topic(error)
+            || matches!(
+                error,
+                IggyError::PartitionNotFound(..) | IggyError::ResourceNotFound(..)
+            );
+        if is_missing {
+            target.mark_broken();
+        }
+        let doing = self
+            .client
+            .doing(format_args!("send to topic {}", target.name));
+        match failure(doing, error) {
+            failure if is_lost(error) || is_missing => unreachable(failure),
+            failure => failure,
+        }
+    }
+}
+
+impl pipeline::Producer for Producer {
+    type Shipment = Shipment;
+
+    async fn prepare(&self, messages: &mut Vec<(usize, Produced)>) -> Result<Shipment, Failure> {
+        if let Some((output, _)) = messages.iter().find(|(at, _)| *at >= self.targets.len()) {
+            let message = format!("a message is for output {output}, which does not exist");
+            return Err(Failure::fatal(message));
+        }
+        self.refresh(messages).await;
+        Ok(self.load(messages))
     }
 
     /// Dropping the future leaves the request in flight unconfirmed, to be sent again.
     async fn send(&self, shipment: &mut Shipment) -> Result<(), Failure> {
-        self.ensure_connected().await?;
-        self.repair(shipment).await?;
+        self.ensure_connected().await.map_err(unreachable)?;
+        self.repair(shipment).await.map_err(unreachable)?;
         while let Some(chunk) = shipment.first() {
             let target = &self.targets[chunk.output];
             let partition = Partitioning::partition_id(chunk.partition);
@@ -169,7 +190,13 @@ impl pipeline::Producer for Producer {
                 .await;
             match sent {
                 Ok(_confirmed) => shipment.confirm_first(),
-                Err(error) => return Err(self.failed(chunk.output, &error)),
+                Err(error) => {
+                    let failure = self.failed(chunk.output, &error);
+                    if failure.kind != FailureKind::Invalid {
+                        return Err(failure);
+                    }
+                    shipment.refuse_first(&failure.message);
+                }
             }
         }
         Ok(())

@@ -1,9 +1,12 @@
-//! A batch on its way: which messages go to which partition in which request, and which of the requests are still unconfirmed.
-//! Pure; `Producer` sends them.
+//! A batch on its way: which messages go to which partition in which request, which of the requests are still unconfirmed, and what
+//! Iggy will never take. Pure; `Producer` sends them.
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use iggy_common::IggyMessage;
+
+use crate::pipeline::{self, Produced, Rejected};
 
 /// A request stays well below what brokers take; one message may be larger.
 const MAX_CHUNK_BYTES: usize = 8 * 1024 * 1024;
@@ -27,10 +30,11 @@ impl Route {
 }
 
 /// A batch whose ids, targets and partitions are fixed, and which knows what Iggy has confirmed of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Shipment {
     /// In order; what is confirmed is gone.
     unconfirmed: VecDeque<Chunk>,
+    rejected: Vec<(Rejected, Produced)>,
 }
 
 /// Messages that go out in one request.
@@ -39,11 +43,22 @@ pub(super) struct Chunk {
     pub(super) output: usize,
     pub(super) partition: u32,
     pub(super) messages: Vec<IggyMessage>,
-    /// By message: what its key says about the partition.
-    keys: Vec<Option<u32>>,
+    /// By message.
+    slots: Vec<Slot>,
     bytes: usize,
     earliest: u64,
     latest: u64,
+}
+
+/// What a request does not carry of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// In what was prepared.
+    pub(super) position: u32,
+    /// What its key says about the partition.
+    pub(super) key: Option<u32>,
+    /// How many bytes at the end of its headers are not its own.
+    pub(super) added: u32,
 }
 
 impl Shipment {
@@ -56,6 +71,21 @@ impl Shipment {
         self.unconfirmed.pop_front();
     }
 
+    /// Iggy will never take the next request: halves it, or notes that its only message is refused.
+    pub(super) fn refuse_first(&mut self, reason: &str) {
+        let Some(mut chunk) = self.unconfirmed.pop_front() else {
+            return;
+        };
+        if chunk.messages.len() > 1 {
+            let second = chunk.split_off(chunk.messages.len() / 2);
+            self.unconfirmed.push_front(second);
+            return self.unconfirmed.push_front(chunk);
+        }
+        let only = chunk.give_back();
+        self.rejected
+            .extend(only.map(|(at, message)| rejected(at, message, reason.to_owned())));
+    }
+
     /// Whether something of the output is unconfirmed.
     pub(super) fn needs(&self, output: usize) -> bool {
         self.unconfirmed.iter().any(|chunk| chunk.output == output)
@@ -66,20 +96,34 @@ impl Shipment {
         let (moving, staying) = std::mem::take(&mut self.unconfirmed)
             .into_iter()
             .partition::<VecDeque<_>, _>(|chunk| chunk.output == output);
-        let mut loader = Loader::new(
-            vec![route],
-            moving.iter().map(|chunk| chunk.messages.len()).sum(),
-        );
-        for chunk in moving {
-            for (message, key) in chunk.messages.into_iter().zip(chunk.keys) {
-                loader.add(0, message, key);
-            }
+        let mut messages: Vec<_> = moving
+            .into_iter()
+            .flat_map(|chunk| chunk.messages.into_iter().zip(chunk.slots))
+            .collect();
+        // Two partitions may become one, in which what came first stands first.
+        messages.sort_by_key(|(_, slot)| slot.position);
+        let mut loader = Loader::new(vec![route], messages.len());
+        for (message, slot) in messages {
+            loader.add(0, message, slot);
         }
         let rerouted = loader
             .chunks
             .into_iter()
             .map(|chunk| Chunk { output, ..chunk });
         self.unconfirmed = staying.into_iter().chain(rerouted).collect();
+    }
+}
+
+impl pipeline::Shipment for Shipment {
+    fn take_rejected(&mut self) -> Vec<(Rejected, Produced)> {
+        std::mem::take(&mut self.rejected)
+    }
+
+    fn give_up(&mut self) -> Vec<(usize, Produced)> {
+        let chunks = std::mem::take(&mut self.unconfirmed).into_iter();
+        let mut messages: Vec<_> = chunks.flat_map(Chunk::give_back).collect();
+        messages.sort_by_key(|(position, _)| *position);
+        messages
     }
 }
 
@@ -94,6 +138,7 @@ pub(super) struct Loader {
     last: Option<usize>,
     /// How many messages are still to come, at a guess.
     expected: usize,
+    rejected: Vec<(Rejected, Produced)>,
 }
 
 impl Loader {
@@ -104,25 +149,33 @@ impl Loader {
             open: HashMap::new(),
             last: None,
             expected,
+            rejected: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, output: usize, message: IggyMessage, key: Option<u32>) {
+    pub(super) fn add(&mut self, output: usize, message: IggyMessage, slot: Slot) {
         let route = self.routes[output];
-        let partition = route.partition(key);
+        let partition = route.partition(slot.key);
         let at = self.find(output, partition);
         let at = match at {
             Some(at) if self.chunks[at].takes(&message, route.batch_length) => at,
-            _ => self.begin(output, partition, self.room(route, key)),
+            _ => self.begin(output, partition, self.room(route, slot.key)),
         };
         self.expected = self.expected.saturating_sub(1);
-        self.chunks[at].push(message, key);
+        self.chunks[at].push(message, slot);
         self.last = Some(at);
+    }
+
+    /// Notes a message that Iggy would never take.
+    pub(super) fn reject(&mut self, position: usize, message: Produced, reason: String) {
+        self.expected = self.expected.saturating_sub(1);
+        self.rejected.push(rejected(position, message, reason));
     }
 
     pub(super) fn finish(self) -> Shipment {
         Shipment {
             unconfirmed: self.chunks.into(),
+            rejected: self.rejected,
         }
     }
 
@@ -158,7 +211,7 @@ impl Chunk {
             output,
             partition,
             messages: Vec::with_capacity(room),
-            keys: Vec::with_capacity(room),
+            slots: Vec::with_capacity(room),
             bytes: 0,
             earliest: u64::MAX,
             latest: 0,
@@ -172,23 +225,57 @@ impl Chunk {
             && self.latest.max(time) - self.earliest.min(time) <= MAX_TIME_SPAN
     }
 
-    fn push(&mut self, message: IggyMessage, key: Option<u32>) {
+    fn push(&mut self, message: IggyMessage, slot: Slot) {
         self.bytes += size(&message);
         self.earliest = self.earliest.min(message.header.origin_timestamp);
         self.latest = self.latest.max(message.header.origin_timestamp);
         self.messages.push(message);
-        self.keys.push(key);
+        self.slots.push(slot);
+    }
+
+    /// Leaves the first `at` messages here. What bounds a request holds for each half as well.
+    fn split_off(&mut self, at: usize) -> Self {
+        Self {
+            messages: self.messages.split_off(at),
+            slots: self.slots.split_off(at),
+            ..*self
+        }
+    }
+
+    /// The messages as they were prepared.
+    fn give_back(self) -> impl Iterator<Item = (usize, Produced)> {
+        let messages = self.messages.into_iter().zip(self.slots);
+        messages.map(|(message, slot)| {
+            let headers = message.user_headers.unwrap_or_default();
+            let own = headers.len() - slot.added as usize;
+            let produced = Produced {
+                headers: headers.slice(..own),
+                payload: message.payload,
+                ..Produced::default()
+            };
+            (slot.position as usize, produced)
+        })
     }
 }
 
+fn rejected(position: usize, message: Produced, reason: String) -> (Rejected, Produced) {
+    let rejected = Rejected {
+        index: position,
+        stage: "deliver",
+        message: reason,
+    };
+    (rejected, message)
+}
+
 fn size(message: &IggyMessage) -> usize {
-    let headers = message.user_headers.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = message.user_headers.as_ref().map_or(0, Bytes::len);
     iggy_binary_protocol::batch::BATCH_MESSAGE_HEADER_SIZE + message.payload.len() + headers
 }
 
 #[cfg(test)]
 mod tests {
     use iggy_common::IggyMessageHeader;
+    use pipeline::Shipment as _;
     use proptest::prelude::*;
 
     use super::*;
@@ -230,8 +317,13 @@ mod tests {
 
     fn load(routes: Vec<Route>, messages: Vec<(usize, IggyMessage, Option<u32>)>) -> Shipment {
         let mut loader = Loader::new(routes, messages.len());
-        for (output, message, key) in messages {
-            loader.add(output, message, key);
+        for (position, (output, message, key)) in messages.into_iter().enumerate() {
+            let slot = Slot {
+                position: position as u32,
+                key,
+                added: 0,
+            };
+            loader.add(output, message, slot);
         }
         loader.finish()
     }
@@ -324,6 +416,73 @@ mod tests {
             requests(&shipment),
             [(1, 5, vec![1]), (0, 1, vec![0, 2]), (0, 0, vec![3])]
         );
+    }
+
+    #[test]
+    fn messages_of_partitions_that_become_one_stand_in_their_order() {
+        let messages = (0..6)
+            .map(|id| (0, message(id, 1, 0), Some(id as u32 % 2)))
+            .collect();
+        let mut shipment = load(vec![route(2, 10)], messages);
+        assert_eq!(requests(&shipment).len(), 2);
+        shipment.reroute(0, route(1, 10));
+        assert_eq!(requests(&shipment), [(0, 0, vec![0, 1, 2, 3, 4, 5])]);
+    }
+
+    #[test]
+    fn a_refused_request_is_halved_until_the_bad_message_is_alone() {
+        let messages = (0..6).map(|id| (0, message(id, 1, 0), None)).collect();
+        let mut shipment = load(vec![route(1, 10)], messages);
+        let mut confirmed = Vec::new();
+        while let Some(chunk) = shipment.first() {
+            let ids: Vec<_> = chunk
+                .messages
+                .iter()
+                .map(|message| message.header.id)
+                .collect();
+            if ids.contains(&4) {
+                shipment.refuse_first("no");
+            } else {
+                confirmed.extend(ids);
+                shipment.confirm_first();
+            }
+        }
+        assert_eq!(confirmed, [0, 1, 2, 3, 5]);
+        let rejected = shipment.take_rejected();
+        let rejected: Vec<_> = rejected.iter().map(|(rejected, _)| rejected).collect();
+        let expected = Rejected {
+            index: 4,
+            stage: "deliver",
+            message: "no".to_owned(),
+        };
+        assert_eq!(rejected, [&expected]);
+        assert!(shipment.take_rejected().is_empty());
+    }
+
+    #[test]
+    fn what_is_given_up_comes_back_in_its_order_with_its_own_headers() {
+        let mut loader = Loader::new(vec![route(2, 10)], 3);
+        for (position, key) in [(0, Some(1)), (1, Some(0)), (2, Some(1))] {
+            let message = IggyMessage {
+                user_headers: Some(Bytes::from_static(b"own, key")),
+                ..message(1, position + 1, 0)
+            };
+            let slot = Slot {
+                position: position as u32,
+                key,
+                added: 5,
+            };
+            loader.add(0, message, slot);
+        }
+        let mut shipment = loader.finish();
+        let given_up = shipment.give_up();
+        let seen: Vec<_> = given_up
+            .iter()
+            .map(|(position, message)| (*position, message.payload.len(), &*message.headers))
+            .collect();
+        let own: &[u8] = b"own";
+        assert_eq!(seen, [(0, 1, own), (1, 2, own), (2, 3, own)]);
+        assert!(shipment.first().is_none());
     }
 
     #[test]

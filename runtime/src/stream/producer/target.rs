@@ -26,7 +26,7 @@ pub(super) struct Target {
     batch_length: usize,
     partitions: AtomicU32,
     recount_at: Mutex<Instant>,
-    /// Counts batches; each goes to the next partition.
+    /// Counts batches that have messages for it; each goes to the next partition.
     turn: AtomicU32,
     /// A send found that the topic, or a partition of it, does not exist.
     is_broken: AtomicBool,
@@ -48,14 +48,19 @@ impl Target {
         })
     }
 
-    /// How the next batch is spread over the partitions.
+    /// How this batch is spread over the partitions.
     pub(super) fn route(&self) -> Route {
         let partitions = self.partitions.load(Ordering::Relaxed).max(1);
         Route {
             partitions,
-            unkeyed: self.turn.fetch_add(1, Ordering::Relaxed) % partitions,
+            unkeyed: self.turn.load(Ordering::Relaxed) % partitions,
             batch_length: self.batch_length,
         }
+    }
+
+    /// The batch is under way: the next one's messages without keys go to the next partition.
+    pub(super) fn next_turn(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn is_stale(&self) -> bool {
