@@ -809,6 +809,24 @@ fn the_files_of_https_must_be_named() {
 }
 
 #[test]
+fn a_sink_says_how_it_reads() {
+    let streams = "streams = [{ stream = 's', topics = ['t'], batch_timeout = '20ms' }]";
+    let sink = |more: &str| Site::toml(&format!("[sinks.k]\npath = 'p'\n{streams}\n{more}"));
+    let loaded = sink("consumer.exclusive = true").loaded();
+    let connector = the_connector(&loaded);
+    assert!(connector.exclusive);
+    let Streams::Inputs(inputs) = &connector.streams else {
+        panic!("{:?}", connector.streams);
+    };
+    assert_eq!(inputs[0].batch_timeout, Duration::from_millis(20));
+    let reasons = sink("consumer.exclusive = 'yes'").reasons();
+    assert!(reasons[0].contains("consumer.exclusive"), "{reasons:?}");
+    let source = "[sources.k]\npath = 'p'\nstreams = [{ stream = 's', topic = 't' }]\n";
+    let reasons = Site::toml(&format!("{source}consumer.exclusive = true")).reasons();
+    assert!(reasons[0].contains("only sinks have it"), "{reasons:?}");
+}
+
+#[test]
 fn what_has_no_effect_yet_is_refused() {
     let of_the_runtime = [
         "[connectors]\nconfig_type = 'http'\nbase_url = 'http://x'",
@@ -826,9 +844,7 @@ fn what_has_no_effect_yet_is_refused() {
         ("", "delivery = 'at_most_once'"),
         ("", "max_in_flight = 2"),
         ("", "health.interval = '1s'"),
-        ("", "consumer.exclusive = true"),
         ("", "plugin_config.password = 'a${env:PASSWORD}'"),
-        (", batch_timeout = '1s'", ""),
         (", start_from = 'last'", ""),
         (", codec = {}", ""),
         (", contract = {}", ""),

@@ -84,6 +84,8 @@ pub(super) struct ConnectorStats {
     messages_consumed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_processed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_expired: Option<u64>,
     messages_filtered: u64,
     messages_failed: u64,
     errors: u64,
@@ -173,6 +175,7 @@ impl From<&Handle> for ConnectorStats {
             messages_sent: of_source(counts.sent),
             messages_consumed: of_sink(counts.consumed),
             messages_processed: of_sink(counts.processed),
+            messages_expired: of_sink(counts.expired),
             messages_filtered: counts.filtered,
             messages_failed: counts.failed,
             errors: counts.errors,

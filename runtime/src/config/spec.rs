@@ -230,6 +230,9 @@ pub struct Connector {
     pub verbose: bool,
     pub benchmark: bool,
     pub deadlines: Deadlines,
+    pub delivery: Delivery,
+    /// Sinks: refuses to start beside another member of its consumer group.
+    pub exclusive: bool,
     /// Sinks: how often settled offsets are stored.
     pub commit_interval: Duration,
     /// Names the client at the broker.
@@ -270,6 +273,8 @@ pub struct Input {
     pub topics: Vec<String>,
     pub schema: Schema,
     pub batch_length: u32,
+    /// How long messages of a partition are gathered into one batch; zero takes what is there.
+    pub batch_timeout: Duration,
     /// The wait when every partition was empty.
     pub poll_interval: Duration,
     pub consumer_group: String,
@@ -294,6 +299,16 @@ pub struct Output {
     pub partitions: u32,
     /// Whether a missing stream or topic is created.
     pub create: bool,
+}
+
+/// What a crash may do to messages in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// They come again.
+    #[default]
+    AtLeastOnce,
+    /// They are lost.
+    AtMostOnce,
 }
 
 /// How long each call into a plugin may take.

@@ -17,6 +17,7 @@ pub struct Counters {
     filtered: AtomicU64,
     failed: AtomicU64,
     dead_lettered: AtomicU64,
+    expired: AtomicU64,
     errors: AtomicU64,
 }
 
@@ -38,6 +39,8 @@ pub struct Counts {
     pub failed: u64,
     /// Those of `failed` that stand in the dead-letter topic.
     pub dead_lettered: u64,
+    /// Dropped by Iggy before they were read (sinks); not part of `consumed`.
+    pub expired: u64,
     /// Attempts and batches that did not succeed.
     pub errors: u64,
 }
@@ -65,6 +68,7 @@ impl Counters {
             filtered,
             failed,
             dead_lettered: read(&self.dead_lettered),
+            expired: read(&self.expired),
             errors: read(&self.errors),
         }
     }
@@ -105,6 +109,10 @@ impl Counters {
 
     pub(super) fn dead_lettered(&self, messages: usize) {
         add(&self.dead_lettered, messages);
+    }
+
+    pub(super) fn expired(&self, messages: u64) {
+        self.expired.fetch_add(messages, Ordering::Relaxed);
     }
 
     /// Also counted by the supervisor, for what goes wrong outside the loops.

@@ -30,6 +30,8 @@ pub struct Fetched {
     /// The partition's last offset when it was polled.
     pub current_offset: u64,
     pub messages: Vec<Message>,
+    /// Messages before these that the broker dropped before they were read.
+    pub expired: u64,
     /// Handed back with the position; the consumer's own.
     pub epoch: u64,
 }

@@ -96,6 +96,7 @@ impl<P: SinkPlugin, D: Producer> Sink<'_, P, D> {
         let started = Instant::now();
         let received = fetched.messages.len();
         self.monitor.counters.consumed(received);
+        self.monitor.counters.expired(fetched.expired);
         let mut delivery = Delivery {
             unsettled: received,
             refused: Vec::new(),

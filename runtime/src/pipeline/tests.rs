@@ -50,6 +50,7 @@ mod sinks {
                     partition_id: 0,
                     current_offset: 99,
                     messages: messages.collect(),
+                    expired: 0,
                     epoch: 1,
                 };
                 if batches.send(Handout::Batch(fetched)).await.is_err() {

@@ -8,7 +8,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use iggy::prelude::{Client as _, TcpClient};
+use iggy::prelude::{Client as _, SystemClient, TcpClient};
 use iggy_common::IggyError;
 use tokio::{
     net::TcpStream,
@@ -75,6 +75,13 @@ impl Client {
     /// `host:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// How the broker numbers this connection.
+    pub(super) async fn number(&self) -> Result<u32, Failure> {
+        let me = self.tcp.get_me().await;
+        let me = me.map_err(|error| failure(self.doing("look up this client"), &error))?;
+        Ok(me.client_id)
     }
 
     /// What requests are sent with.

@@ -258,9 +258,17 @@ impl Connector {
         inputs: &[spec::Input],
     ) -> Result<(), Failure> {
         let client = stream::connect(&self.host.iggy, &self.spec.consumer_name).await?;
-        let consumer = stream::Consumer::join(client, inputs, self.spec.commit_interval).await?;
+        let consumer = stream::Consumer::join(client, inputs, self.reading()).await?;
         self.connected();
         sink.run(consumer, &self.stop).await
+    }
+
+    fn reading(&self) -> stream::Reading {
+        stream::Reading {
+            commit_interval: self.spec.commit_interval,
+            delivery: self.spec.delivery,
+            exclusive: self.spec.exclusive,
+        }
     }
 
     async fn produce<P, S, D>(

@@ -208,6 +208,7 @@ impl Topic {
             topics: vec![self.name.clone()],
             schema: Schema::Raw,
             batch_length: 100,
+            batch_timeout: Duration::ZERO,
             poll_interval: Duration::from_millis(5),
             consumer_group: group.to_owned(),
             partitions: 1,

@@ -32,8 +32,16 @@ impl Reader {
         inputs: &[spec::Input],
         commit_interval: Duration,
     ) -> Self {
+        let reading = stream::Reading {
+            commit_interval,
+            ..reading()
+        };
+        Self::with(iggy, inputs, reading).await
+    }
+
+    pub async fn with(iggy: &spec::Iggy, inputs: &[spec::Input], reading: stream::Reading) -> Self {
         let client = stream::connect(iggy, "test").await.unwrap();
-        let consumer = stream::Consumer::join(client, inputs, commit_interval)
+        let consumer = stream::Consumer::join(client, inputs, reading)
             .await
             .unwrap();
         let (fetched, batches) = mpsc::channel(1);
@@ -126,6 +134,15 @@ async fn ended(task: JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
         .await
         .expect("it ends in time")
         .unwrap()
+}
+
+/// How a sink reads unless it is said.
+pub fn reading() -> stream::Reading {
+    stream::Reading {
+        commit_interval: Duration::from_millis(10),
+        delivery: spec::Delivery::AtLeastOnce,
+        exclusive: false,
+    }
 }
 
 pub fn position(fetched: &Fetched) -> Position {

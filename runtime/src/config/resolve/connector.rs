@@ -18,8 +18,8 @@ use crate::config::{
     },
     problem::{Code, Report},
     spec::{
-        Backoff, Connector, Deadlines, Direction, Dlq, Errors, OnFailure, PluginConfig, Restart,
-        Tolerance,
+        Backoff, Connector, Deadlines, Delivery, Direction, Dlq, Errors, OnFailure, PluginConfig,
+        Restart, Tolerance,
     },
     strict::{self, kind},
     values::HumanDuration,
@@ -137,6 +137,11 @@ where
             close: deadline("close_timeout", config.close_timeout, report)
                 .unwrap_or(Deadlines::default().close),
         },
+        delivery: match config.delivery {
+            connector::Delivery::AtLeastOnce => Delivery::AtLeastOnce,
+            connector::Delivery::AtMostOnce => Delivery::AtMostOnce,
+        },
+        exclusive: config.consumer.exclusive,
         commit_interval: config
             .commit_interval
             .map_or(COMMIT_INTERVAL, |interval| interval.0),
@@ -226,6 +231,11 @@ fn foreign_keys<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) 
         (
             config.consume_timeout.is_some(),
             "consume_timeout",
+            Direction::Sink,
+        ),
+        (
+            config.consumer.exclusive,
+            "consumer.exclusive",
             Direction::Sink,
         ),
         (

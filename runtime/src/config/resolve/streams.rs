@@ -111,6 +111,7 @@ fn input(at: &str, entry: InputConfig, connector: &str, report: &mut Report<'_>)
         topics: entry.topics,
         schema: entry.schema,
         batch_length: entry.batch_length,
+        batch_timeout: entry.batch_timeout.0,
         poll_interval: entry.poll_interval.0,
         consumer_group,
         partitions: entry.partitions,

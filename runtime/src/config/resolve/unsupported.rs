@@ -47,7 +47,6 @@ pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Repo
             "write 1, or leave it out",
         ),
         (config.health.is_some(), "health", LEAVE_OUT),
-        (config.consumer.exclusive, "consumer.exclusive", LEAVE_OUT),
     ];
     refuse(keys, report);
 }
@@ -55,11 +54,6 @@ pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Repo
 pub(super) fn input(entry: &str, input: &InputConfig, report: &mut Report<'_>) {
     let avro = input.avro_schema_path.is_some() || input.avro_schema_json.is_some();
     let keys = [
-        (
-            !input.batch_timeout.0.is_zero(),
-            "batch_timeout",
-            "leave it out: what is there is taken",
-        ),
         (
             input.start_from != "first",
             "start_from",

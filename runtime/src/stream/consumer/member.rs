@@ -1,7 +1,7 @@
 //! One membership: a consumer group of one topic, on this connection. Makes the requests about it and knows what the broker
 //! last assigned.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use iggy::prelude::{ConsumerGroupClient, ConsumerOffsetClient};
@@ -18,7 +18,7 @@ use tracing::{debug, info};
 
 use super::super::{
     client::Client,
-    error::failure,
+    error::{failure, is_not_member},
     topics::{Name, identifier},
 };
 use crate::{config::spec, pipeline::Failure};
@@ -30,6 +30,10 @@ pub(super) struct Member {
     pub(super) topic: Arc<TopicMetadata>,
     pub(super) name: Name,
     pub(super) poll_interval: Duration,
+    /// Most messages of one batch.
+    pub(super) batch_length: u32,
+    /// How long messages are gathered into a fuller one.
+    pub(super) batch_timeout: Duration,
     /// What the broker said last; 0 is before the first time.
     pub(super) generation: u64,
     pub(super) assigned: Vec<u32>,
@@ -39,7 +43,7 @@ pub(super) struct Member {
     pub(super) refusals: u32,
     group: String,
     consumer: Consumer,
-    /// Sent with partition and offset filled in.
+    /// Sent with partition, offset and count filled in.
     poll: PollMessagesRequest,
     sync: Bytes,
 }
@@ -77,6 +81,8 @@ impl Member {
             }),
             name,
             poll_interval: spec.poll_interval,
+            batch_length: spec.batch_length.max(1),
+            batch_timeout: spec.batch_timeout,
             generation: 0,
             assigned: Vec::new(),
             is_stale: true,
@@ -89,7 +95,7 @@ impl Member {
                 topic_id,
                 partition_id: None,
                 strategy: WirePollingStrategy::offset(0),
-                count: spec.batch_length.max(1),
+                count: 0,
                 auto_commit: false,
             },
             sync: sync.to_bytes(),
@@ -117,6 +123,21 @@ impl Member {
         }
         let joined = self.request_join(client).await;
         joined.map_err(|error| self.failure(client, "join", &error))
+    }
+
+    /// The numbers of the group's members, this one among them if it has joined. A missing group has none.
+    pub(super) async fn members(&self, client: &Client) -> Result<Vec<u32>, Failure> {
+        let Name { stream, topic, .. } = &self.name;
+        let found = client
+            .tcp()
+            .get_consumer_group(stream, topic, self.group_id())
+            .await;
+        match found {
+            Ok(Some(group)) => Ok(group.members.iter().map(|member| member.id).collect()),
+            Ok(None) => Ok(Vec::new()),
+            Err(error) if is_not_member(&error) => Ok(Vec::new()),
+            Err(error) => Err(self.failure(client, "look up the members", &error)),
+        }
     }
 
     /// What this member owns, `None` when it is no member.
@@ -154,8 +175,10 @@ impl Member {
         client: &Client,
         partition: u32,
         offset: u64,
+        count: u32,
     ) -> Result<Bytes, IggyError> {
         self.poll.partition_id = Some(partition);
+        self.poll.count = count;
         self.poll.strategy = WirePollingStrategy::offset(offset);
         client
             .tcp()
@@ -198,11 +221,7 @@ impl Member {
     }
 
     pub(super) fn failure(&self, client: &Client, doing: &str, error: &IggyError) -> Failure {
-        let what = format!(
-            "{doing} as consumer group `{}` of topic {}",
-            self.group, self.name
-        );
-        failure(client.doing(what), error)
+        failure(client.doing(format_args!("{doing} as {self}")), error)
     }
 
     async fn request_join(&self, client: &Client) -> Result<(), IggyError> {
@@ -214,5 +233,11 @@ impl Member {
 
     fn group_id(&self) -> &Identifier {
         &self.consumer.id
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "consumer group `{}` of topic {}", self.group, self.name)
     }
 }

@@ -5,6 +5,7 @@
 //! comes again. Here the assignment is read from the broker, each partition is polled from its own cursor, and stores follow
 //! what the pipeline has settled. Requests are made one after another by one loop, so that none is ever dropped half-way.
 
+mod exclusive;
 mod member;
 mod partition;
 mod reply;
@@ -22,7 +23,7 @@ use super::{
     topics::{self, Missing},
 };
 use crate::{
-    config::spec,
+    config::spec::{self, Delivery},
     pipeline::{self, Failure, Handout, Position},
 };
 
@@ -31,7 +32,17 @@ use crate::{
 pub struct Consumer {
     client: Client,
     members: Vec<Member>,
-    commit_interval: Duration,
+    reading: Reading,
+}
+
+/// How a sink reads, whatever the topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// How often settled offsets are stored.
+    pub commit_interval: Duration,
+    pub delivery: Delivery,
+    /// Refuses to read beside another member of a group.
+    pub exclusive: bool,
 }
 
 impl Consumer {
@@ -43,7 +54,7 @@ impl Consumer {
     pub async fn join(
         client: Client,
         inputs: &[spec::Input],
-        commit_interval: Duration,
+        reading: Reading,
     ) -> Result<Self, Failure> {
         let mut members = Vec::new();
         let mut known = HashSet::new();
@@ -62,14 +73,24 @@ impl Consumer {
                     Missing::new(input.create, input.partitions),
                 )
                 .await?;
-                member.join(&client).await?;
                 members.push(member);
             }
+        }
+        if reading.exclusive {
+            for member in &members {
+                exclusive::look(&client, member).await?;
+            }
+        }
+        for member in &members {
+            member.join(&client).await?;
+        }
+        if reading.exclusive {
+            exclusive::settle(&client, &members).await?;
         }
         Ok(Self {
             client,
             members,
-            commit_interval,
+            reading,
         })
     }
 }
@@ -81,7 +102,7 @@ impl pipeline::Consumer for Consumer {
         settled: mpsc::Receiver<Position>,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
-        let mut session = Session::new(&self.client, self.members, settled, self.commit_interval);
+        let mut session = Session::new(&self.client, self.members, settled, self.reading);
         let consumed = session.consume(&batches, &stop).await;
         drop(batches);
         let finished = session.finish().await;

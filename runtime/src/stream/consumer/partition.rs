@@ -1,4 +1,4 @@
-//! One partition as long as this connection owns it: where to read on, what was handed out, settled and stored. Pure.
+//! One partition as long as this connection owns it: where to read on, what is gathered, handed out, settled and stored. Pure.
 //!
 //! Every time a partition is acquired it gets a new epoch and forgets everything, so that positions from before are recognised
 //! as such and a cursor never survives a loss.
@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::pipeline::Message;
 
 /// Batches that may be settled and not yet stored.
 const MAX_UNSTORED: u32 = 16;
@@ -33,10 +35,24 @@ pub(super) struct Partition {
     /// Not polled before, because the broker fenced it.
     fenced_until: Instant,
     fences: u32,
+    gathered: Option<Gathered>,
     handed: Option<u64>,
     settled: Option<u64>,
     stored: Option<u64>,
     unstored: Option<Unstored>,
+}
+
+/// Polled and not handed out.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    /// At least one.
+    pub(super) messages: Vec<Message>,
+    /// The partition's last offset when the last of them was polled.
+    pub(super) head: u64,
+    /// Messages before these that the broker dropped before they were read.
+    pub(super) expired: u64,
+    /// Handed out by then, full or not.
+    until: Instant,
 }
 
 #[derive(Debug)]
@@ -59,6 +75,7 @@ impl Partition {
             rests_until: now,
             fenced_until: now,
             fences: 0,
+            gathered: None,
             handed: None,
             settled: None,
             stored: None,
@@ -72,13 +89,65 @@ impl Partition {
         self.cursor = Some(stored.map_or(0, |offset| offset.saturating_add(1)));
     }
 
-    /// Messages up to `last` are being handed out; the partition ends at `head`.
-    pub(super) fn hand_out(&mut self, last: u64, head: u64) {
-        self.cursor = Some(last.saturating_add(1));
-        self.handed = Some(last);
+    /// Messages were polled; the partition ends at `head`. The first of a batch says when it is handed out at the latest.
+    pub(super) fn gather(&mut self, messages: Vec<Message>, head: u64, until: Instant) {
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+            return;
+        };
+        let expired = self.expired_before(first.offset);
+        self.cursor = Some(last.offset.saturating_add(1));
         self.was_empty = false;
-        self.has_backlog = last < head;
+        self.has_backlog = last.offset < head;
         self.fences = 0;
+        match &mut self.gathered {
+            Some(gathered) => {
+                gathered.messages.extend(messages);
+                gathered.head = head;
+                gathered.expired += expired;
+            }
+            None => {
+                self.gathered = Some(Gathered {
+                    messages,
+                    head,
+                    expired,
+                    until,
+                });
+            }
+        }
+    }
+
+    /// How many messages the broker dropped between where reading was to go on and `first`. Where nothing was read yet, nothing
+    /// was missed.
+    pub(super) fn expired_before(&self, first: u64) -> u64 {
+        let has_position =
+            self.stored.is_some() || self.handed.is_some() || self.gathered.is_some();
+        match self.cursor {
+            Some(cursor) if has_position => first.saturating_sub(cursor),
+            _ => 0,
+        }
+    }
+
+    /// How many messages wait for a fuller batch.
+    pub(super) fn gathered(&self) -> usize {
+        self.gathered
+            .as_ref()
+            .map_or(0, |gathered| gathered.messages.len())
+    }
+
+    /// When what is gathered is handed out at the latest. A partition that is leaving waits for nothing.
+    pub(super) fn hand_out_by(&self, now: Instant) -> Option<Instant> {
+        let gathered = self.gathered.as_ref()?;
+        Some(if self.is_leaving { now } else { gathered.until })
+    }
+
+    /// What is gathered, to be handed out.
+    pub(super) fn take(&mut self) -> Option<Gathered> {
+        self.gathered.take()
+    }
+
+    /// Messages up to `last` are being handed out.
+    pub(super) fn hand_out(&mut self, last: u64) {
+        self.handed = Some(last);
     }
 
     /// Everything up to `offset` is settled.
@@ -118,9 +187,14 @@ impl Partition {
         }
     }
 
+    /// Whether everything that was handed out is settled and stored.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.is_outstanding() && self.unstored.is_none()
+    }
+
     /// Whether nothing of it is on its way.
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.is_outstanding() && self.unstored.is_none()
+        self.is_settled() && self.gathered.is_none()
     }
 
     /// Whether the broker once had an offset stored, as far as is known here.
@@ -133,10 +207,19 @@ impl Partition {
         self.cursor = None;
     }
 
+    /// What was read is of a log that is gone.
+    pub(super) fn start_over(&mut self) {
+        self.gathered = None;
+        self.reread();
+    }
+
     /// The broker did not let it be polled. While it waits for another member's last store, the stored offset moves.
     pub(super) fn fence(&mut self, now: Instant) {
-        if self.handed.is_none() {
-            self.reread();
+        match &mut self.gathered {
+            // It may be lost, and its next owner waits for what was taken of it.
+            Some(gathered) => gathered.until = now,
+            None if self.handed.is_none() => self.reread(),
+            None => {}
         }
         let (first, longest) = FENCED;
         self.fenced_until = now + first.saturating_mul(1 << self.fences.min(10)).min(longest);
@@ -160,6 +243,19 @@ mod tests {
         Partition::new(0, 3, 1, now)
     }
 
+    fn messages(offsets: std::ops::RangeInclusive<u64>) -> Vec<Message> {
+        let message = |offset| Message {
+            id: 0,
+            offset,
+            checksum: 0,
+            timestamp: 0,
+            origin_timestamp: 0,
+            headers: bytes::Bytes::new(),
+            payload: bytes::Bytes::new(),
+        };
+        offsets.map(message).collect()
+    }
+
     #[test]
     fn reading_begins_behind_the_stored_offset_or_at_the_first() {
         let mut partition = partition(Instant::now());
@@ -176,7 +272,7 @@ mod tests {
     fn stores_coalesce_for_an_interval() {
         let start = Instant::now();
         let mut partition = partition(start);
-        partition.hand_out(9, 100);
+        partition.hand_out(9);
         assert_eq!(partition.store_by(INTERVAL), None);
         partition.settle(4, start);
         partition.settle(9, start + Duration::from_millis(5));
@@ -193,7 +289,7 @@ mod tests {
     fn sixteen_settled_batches_are_stored_without_waiting() {
         let start = Instant::now();
         let mut partition = partition(start);
-        partition.hand_out(100, 100);
+        partition.hand_out(100);
         for offset in 0..16 {
             assert_ne!(partition.store_by(INTERVAL), Some(start));
             partition.settle(offset, start);
@@ -205,7 +301,7 @@ mod tests {
     fn a_position_behind_a_newer_one_changes_nothing() {
         let start = Instant::now();
         let mut partition = partition(start);
-        partition.hand_out(9, 9);
+        partition.hand_out(9);
         partition.settle(9, start);
         partition.stored(9);
         partition.settle(9, start);
@@ -217,7 +313,7 @@ mod tests {
     fn what_is_settled_during_a_store_is_still_to_be_stored() {
         let start = Instant::now();
         let mut partition = partition(start);
-        partition.hand_out(9, 9);
+        partition.hand_out(9);
         partition.settle(4, start);
         partition.settle(9, start);
         partition.stored(4);
@@ -228,7 +324,7 @@ mod tests {
     fn a_lost_partition_is_stored_at_once_when_everything_is_settled() {
         let start = Instant::now();
         let mut partition = partition(start);
-        partition.hand_out(9, 100);
+        partition.hand_out(9);
         partition.is_leaving = true;
         partition.settle(4, start);
         assert_eq!(partition.store_by(INTERVAL), Some(start + INTERVAL));
@@ -244,8 +340,8 @@ mod tests {
         let start = Instant::now();
         let mut partition = partition(start);
         assert!(!partition.is_outstanding());
-        partition.hand_out(9, 100);
-        assert!(partition.is_outstanding() && partition.has_backlog);
+        partition.hand_out(9);
+        assert!(partition.is_outstanding());
         partition.settle(9, start);
         assert!(!partition.is_outstanding());
     }
@@ -263,9 +359,58 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 200, 200]);
         assert_eq!(partition.cursor, None);
         partition.begin(None);
-        partition.hand_out(9, 9);
+        partition.gather(messages(0..=9), 9, start);
+        partition.take();
+        partition.hand_out(9);
         partition.fence(start);
         assert_eq!((partition.ready_at() - start).as_millis(), 5);
         assert_eq!(partition.cursor, Some(10));
+    }
+
+    #[test]
+    fn what_is_gathered_is_handed_out_when_the_first_of_it_has_waited() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.begin(None);
+        partition.gather(messages(0..=3), 3, start + INTERVAL);
+        partition.gather(messages(4..=4), 8, start + INTERVAL * 2);
+        assert_eq!((partition.cursor, partition.gathered()), (Some(5), 5));
+        assert!(partition.has_backlog && !partition.is_at_rest() && !partition.is_outstanding());
+        assert_eq!(partition.hand_out_by(start), Some(start + INTERVAL));
+        let taken = partition.take().unwrap();
+        assert_eq!((taken.messages.len(), taken.head), (5, 8));
+        assert_eq!(partition.hand_out_by(start), None);
+    }
+
+    #[test]
+    fn a_partition_that_may_be_lost_gathers_no_longer_and_keeps_its_cursor() {
+        let start = Instant::now();
+        let mut fenced = partition(start);
+        fenced.begin(None);
+        fenced.gather(messages(0..=3), 3, start + INTERVAL);
+        fenced.fence(start);
+        assert_eq!(
+            (fenced.hand_out_by(start), fenced.cursor),
+            (Some(start), Some(4))
+        );
+        let mut leaving = partition(start);
+        leaving.begin(None);
+        leaving.gather(messages(0..=3), 3, start + INTERVAL);
+        leaving.is_leaving = true;
+        assert_eq!(leaving.hand_out_by(start), Some(start));
+    }
+
+    #[test]
+    fn a_gap_is_counted_as_expired_where_reading_went_on() {
+        let start = Instant::now();
+        let mut fresh = partition(start);
+        fresh.begin(None);
+        fresh.gather(messages(5..=6), 20, start);
+        assert_eq!(fresh.take().unwrap().expired, 0);
+        let mut known = partition(start);
+        known.begin(Some(4));
+        known.gather(messages(7..=8), 20, start);
+        known.gather(messages(10..=11), 20, start);
+        assert_eq!(known.take().unwrap().expired, 3);
     }
 }

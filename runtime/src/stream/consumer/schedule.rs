@@ -21,10 +21,22 @@ pub(super) fn next(partitions: &[Partition], turn: usize, now: Instant) -> Optio
         .find(|at| !partitions[*at].is_leaving && partitions[*at].ready_at() <= now)
 }
 
-/// When a partition may be polled, if there is one.
-pub(super) fn next_ready(partitions: &[Partition]) -> Option<Instant> {
+/// The partition whose gathered messages have waited longest and are due.
+pub(super) fn next_due(partitions: &[Partition], now: Instant) -> Option<usize> {
+    let due = partitions.iter().enumerate().filter_map(|(at, partition)| {
+        let by = partition.hand_out_by(now)?;
+        (by <= now).then_some((by, at))
+    });
+    due.min().map(|(_, at)| at)
+}
+
+/// When a partition may be polled or what it has gathered is due, if there is one.
+pub(super) fn next_ready(partitions: &[Partition], now: Instant) -> Option<Instant> {
     let polled = partitions.iter().filter(|partition| !partition.is_leaving);
-    polled.map(Partition::ready_at).min()
+    let gathered = partitions
+        .iter()
+        .filter_map(|partition| partition.hand_out_by(now));
+    polled.map(Partition::ready_at).chain(gathered).min()
 }
 
 /// A poll of partition `at` returned nothing after `took`.
@@ -90,6 +102,21 @@ mod tests {
             .collect()
     }
 
+    /// A poll returned the message at `offset`, which is handed out.
+    fn found(partition: &mut Partition, offset: u64, head: u64) {
+        let message = crate::pipeline::Message {
+            id: 0,
+            offset,
+            checksum: 0,
+            timestamp: 0,
+            origin_timestamp: 0,
+            headers: bytes::Bytes::new(),
+            payload: bytes::Bytes::new(),
+        };
+        partition.gather(vec![message], head, Instant::now());
+        partition.take();
+    }
+
     /// Polls for a while, each poll taking 1 ms; `backlog` and `live` say which partitions have messages. Returns who was polled.
     fn polled(
         partitions: &mut [Partition],
@@ -109,9 +136,9 @@ mod tests {
             order.push(at);
             let after = now + Duration::from_millis(1);
             if backlog.contains(&at) {
-                partitions[at].hand_out(step, u64::MAX);
+                found(&mut partitions[at], step, u64::MAX);
             } else if live.contains(&at) {
-                partitions[at].hand_out(step, step);
+                found(&mut partitions[at], step, step);
                 wake(partitions, after, |_| INTERVAL);
             } else {
                 rest(partitions, at, Duration::from_millis(1), after, |_| {
@@ -141,7 +168,7 @@ mod tests {
         rest(&mut partitions, 0, INTERVAL, now, |_| INTERVAL);
         rest(&mut partitions, 1, INTERVAL, now, |_| INTERVAL);
         assert_eq!(next(&partitions, 0, now), None);
-        assert_eq!(next_ready(&partitions), Some(now + INTERVAL));
+        assert_eq!(next_ready(&partitions, now), Some(now + INTERVAL));
     }
 
     #[test]
@@ -172,12 +199,12 @@ mod tests {
     fn the_end_of_a_backlog_wakes_those_that_rested_beside_it() {
         let start = Instant::now();
         let mut partitions = partitions(2, start);
-        partitions[0].hand_out(1, 100);
+        found(&mut partitions[0], 1, 100);
         rest(&mut partitions, 1, Duration::from_secs(1), start, |_| {
             INTERVAL
         });
         assert_eq!(partitions[1].ready_at(), start + Duration::from_secs(9));
-        partitions[0].hand_out(100, 100);
+        found(&mut partitions[0], 100, 100);
         wake(&mut partitions, start, |_| INTERVAL);
         assert_eq!(partitions[1].ready_at(), start + INTERVAL);
     }
@@ -192,5 +219,30 @@ mod tests {
         assert_eq!(next(&partitions, 0, start), None);
         assert_eq!(next(&partitions, 0, start + INTERVAL), Some(1));
         assert_eq!(next(&[], 3, start), None);
+    }
+
+    #[test]
+    fn gathered_messages_are_due_in_the_order_in_which_they_began_to_wait() {
+        let start = Instant::now();
+        let mut partitions = partitions(3, start);
+        for (at, wait) in [(0, 3), (2, 1)] {
+            let message = crate::pipeline::Message {
+                id: 0,
+                offset: 0,
+                checksum: 0,
+                timestamp: 0,
+                origin_timestamp: 0,
+                headers: bytes::Bytes::new(),
+                payload: bytes::Bytes::new(),
+            };
+            partitions[at].rests_until = start + INTERVAL * 10;
+            partitions[at].gather(vec![message], 0, start + INTERVAL * wait);
+        }
+        partitions[1].rests_until = start + INTERVAL * 10;
+        assert_eq!(next_due(&partitions, start), None);
+        assert_eq!(next_ready(&partitions, start), Some(start + INTERVAL));
+        assert_eq!(next_due(&partitions, start + INTERVAL * 4), Some(2));
+        partitions[2].take();
+        assert_eq!(next_due(&partitions, start + INTERVAL * 4), Some(0));
     }
 }

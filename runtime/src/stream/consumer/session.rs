@@ -5,8 +5,6 @@ mod fetch;
 mod ownership;
 mod stores;
 
-use std::time::Duration;
-
 use iggy_common::IggyError;
 use tokio::{
     sync::mpsc,
@@ -21,11 +19,15 @@ use super::{
         client::Client,
         error::{is_lost, is_missing_topic},
     },
+    Reading,
     member::Member,
     partition::Partition,
     schedule,
 };
-use crate::pipeline::{Failure, Handout, Position};
+use crate::{
+    config::spec::Delivery,
+    pipeline::{Failure, Handout, Position},
+};
 
 pub(super) struct Session<'a> {
     client: &'a Client,
@@ -33,7 +35,7 @@ pub(super) struct Session<'a> {
     /// Of all members.
     partitions: Vec<Partition>,
     settled: mpsc::Receiver<Position>,
-    commit_interval: Duration,
+    reading: Reading,
     is_settling: bool,
     is_lost: bool,
     /// The last poll found nothing.
@@ -54,14 +56,14 @@ impl<'a> Session<'a> {
         client: &'a Client,
         members: Vec<Member>,
         settled: mpsc::Receiver<Position>,
-        commit_interval: Duration,
+        reading: Reading,
     ) -> Self {
         Self {
             client,
             members,
             partitions: Vec::new(),
             settled,
-            commit_interval,
+            reading,
             is_settling: true,
             is_lost: false,
             is_idle: false,
@@ -88,13 +90,15 @@ impl<'a> Session<'a> {
                 self.wait_for_room(batches, stop).await;
                 continue;
             };
-            if let Some(lost) = self.untold_loss() {
+            let now = Instant::now();
+            if let Some(at) = schedule::next_due(&self.partitions, now) {
+                self.hand_out(at, room).await?;
+            } else if let Some(lost) = self.untold_loss() {
                 room.send(Handout::Lost(lost));
-                continue;
-            }
-            match schedule::next(&self.partitions, self.turn, Instant::now()) {
-                Some(at) => self.fetch(at, room).await?,
-                None => self.wait_for_turn(stop).await,
+            } else if let Some(at) = schedule::next(&self.partitions, self.turn, now) {
+                self.fetch(at, room).await?;
+            } else {
+                self.wait_for_turn(stop).await;
             }
         }
         Ok(())
@@ -132,6 +136,10 @@ impl<'a> Session<'a> {
     }
 
     fn settle(&mut self, position: &Position) {
+        if self.reading.delivery == Delivery::AtMostOnce {
+            // It was stored before it was handed out.
+            return;
+        }
         let partition = self
             .partitions
             .iter_mut()
@@ -153,7 +161,7 @@ impl<'a> Session<'a> {
     }
 
     async fn wait_for_turn(&mut self, stop: &CancellationToken) {
-        let ready = schedule::next_ready(&self.partitions);
+        let ready = schedule::next_ready(&self.partitions, Instant::now());
         let until = ready.into_iter().chain(self.next_store()).min();
         self.wait(until, None, Some(stop)).await;
     }

@@ -12,7 +12,10 @@ use super::{
     },
     Session,
 };
-use crate::pipeline::{Failure, Fetched, Handout, Message};
+use crate::{
+    config::spec::Delivery,
+    pipeline::{Failure, Fetched, Handout, Message},
+};
 
 impl Session<'_> {
     pub(super) async fn fetch(
@@ -26,7 +29,10 @@ impl Session<'_> {
         };
         let started = Instant::now();
         let (member, id) = (self.partitions[at].member, self.partitions[at].id);
-        let polled = self.members[member].poll(self.client, id, cursor).await;
+        let count = self.wanted(at);
+        let polled = self.members[member]
+            .poll(self.client, id, cursor, count)
+            .await;
         let reply = match polled.and_then(|bytes| reply::decode(&bytes)) {
             Ok(reply) => reply,
             Err(error) if is_not_member(&error) || is_not_owner(&error) => Reply::Fenced,
@@ -39,9 +45,9 @@ impl Session<'_> {
                 self.members[member].is_stale = true;
             }
             Reply::Polled { head, messages } if messages.is_empty() => {
-                self.found_nothing(at, head, started)
+                self.found_nothing(at, head, started);
             }
-            Reply::Polled { head, messages } => self.hand_out(at, head, messages, room),
+            Reply::Polled { head, messages } => self.take(at, head, messages, room).await?,
         }
         Ok(())
     }
@@ -74,6 +80,14 @@ impl Session<'_> {
         Ok(self.partitions[at].cursor)
     }
 
+    /// How many messages a batch still has room for.
+    fn wanted(&self, at: usize) -> u32 {
+        let partition = &self.partitions[at];
+        let gathered = u32::try_from(partition.gathered()).unwrap_or(u32::MAX);
+        let wanted = self.members[partition.member].batch_length;
+        wanted.saturating_sub(gathered).max(1)
+    }
+
     fn found_nothing(&mut self, at: usize, head: u64, started: Instant) {
         let now = Instant::now();
         self.is_idle = true;
@@ -91,13 +105,15 @@ impl Session<'_> {
         schedule::rest(&mut self.partitions, at, now - started, now, interval);
     }
 
-    fn hand_out(
+    /// Takes what a poll returned, and hands it out unless a fuller batch is worth waiting for.
+    async fn take(
         &mut self,
         at: usize,
         head: u64,
         mut messages: Vec<Message>,
         room: mpsc::Permit<'_, Handout>,
-    ) {
+    ) -> Result<(), Failure> {
+        let now = Instant::now();
         let partition = &mut self.partitions[at];
         let member = &self.members[partition.member];
         let cursor = partition.cursor.unwrap_or_default();
@@ -105,25 +121,58 @@ impl Session<'_> {
             // Whole stored batches may come back, with messages that were read before.
             messages.retain(|message| message.offset >= cursor);
         }
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
-            partition.rests_until = Instant::now() + member.poll_interval;
-            return;
+        let Some(first) = messages.first() else {
+            partition.rests_until = now + member.poll_interval;
+            return Ok(());
         };
-        if first.offset > cursor {
-            let expired = first.offset - cursor;
-            warn!(topic = %member.name, partition = partition.id, expired, "messages expired before they were read");
+        let expired = partition.expired_before(first.offset);
+        if expired > 0 {
+            let (from, to) = (cursor, first.offset - 1);
+            warn!(topic = %member.name, partition = partition.id, from, to, expired, "messages expired before they were read");
         }
-        partition.hand_out(last.offset, head);
+        partition.gather(messages, head, now + member.batch_timeout);
+        let is_full = partition.gathered() >= member.batch_length as usize;
+        let members = &self.members;
+        let interval = |partition: &Partition| members[partition.member].poll_interval;
+        schedule::wake(&mut self.partitions, now, interval);
+        if is_full
+            || self.members[self.partitions[at].member]
+                .batch_timeout
+                .is_zero()
+        {
+            self.hand_out(at, room).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands out what is gathered. At most once: only what is stored as done, so that a crash cannot repeat it.
+    pub(super) async fn hand_out(
+        &mut self,
+        at: usize,
+        room: mpsc::Permit<'_, Handout>,
+    ) -> Result<(), Failure> {
+        let Some(gathered) = self.partitions[at].take() else {
+            return Ok(());
+        };
+        let last = gathered.messages.last().map_or(0, |message| message.offset);
+        self.partitions[at].hand_out(last);
+        if self.reading.delivery == Delivery::AtMostOnce {
+            self.partitions[at].settle(last, Instant::now());
+            if !self.store(at).await? {
+                return Ok(());
+            }
+        }
+        let partition = &self.partitions[at];
+        let member = &self.members[partition.member];
         room.send(Handout::Batch(Fetched {
             input: member.input,
             topic: member.topic.clone(),
             partition_id: partition.id,
-            current_offset: head,
-            messages,
+            current_offset: gathered.head,
+            messages: gathered.messages,
+            expired: gathered.expired,
             epoch: partition.epoch,
         }));
-        let members = &self.members;
-        let interval = |partition: &Partition| members[partition.member].poll_interval;
-        schedule::wake(&mut self.partitions, Instant::now(), interval);
+        Ok(())
     }
 }

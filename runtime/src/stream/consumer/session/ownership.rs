@@ -64,7 +64,7 @@ impl Session<'_> {
         let partition = &self.partitions[at];
         if !(partition.was_empty
             && partition.has_stored()
-            && partition.is_at_rest()
+            && partition.is_settled()
             && !partition.is_leaving)
         {
             return Ok(true);
@@ -74,7 +74,7 @@ impl Session<'_> {
             Ok(Some(_)) => Ok(true),
             Ok(None) => {
                 warn!(topic = %self.members[member].name, partition = id, "the stored offset is gone; reading from the first message");
-                self.partitions[at].reread();
+                self.partitions[at].start_over();
                 Ok(true)
             }
             Err(error) => self.refused(at, &error).map(|()| false),
@@ -95,6 +95,11 @@ impl Session<'_> {
             Some(assignment) => assignment,
             None => {
                 self.lose_all(at);
+                if self.reading.exclusive {
+                    // Others may have joined meanwhile. A new session looks before it joins.
+                    let lost = format!("no longer a member of {}", self.members[at]);
+                    return Err(Failure::transient(lost));
+                }
                 self.members[at].join(self.client).await?;
                 let Some(assignment) = self.assignment(at).await? else {
                     return Err(self.failed(
@@ -202,7 +207,10 @@ impl Session<'_> {
     pub(super) fn untold_loss(&mut self) -> Option<pipeline::Partition> {
         let mut partitions = self.partitions.iter_mut();
         let lost = partitions.find(|partition| {
-            partition.is_leaving && partition.is_outstanding() && !partition.is_loss_told
+            partition.is_leaving
+                && partition.is_outstanding()
+                && partition.gathered() == 0
+                && !partition.is_loss_told
         })?;
         lost.is_loss_told = true;
         Some(pipeline::Partition {

@@ -15,7 +15,7 @@ const MAX_REFUSALS: u32 = 10;
 
 impl Session<'_> {
     pub(super) fn next_store(&self) -> Option<Instant> {
-        let due = |partition: &Partition| partition.store_by(self.commit_interval);
+        let due = |partition: &Partition| partition.store_by(self.reading.commit_interval);
         self.partitions.iter().filter_map(due).min()
     }
 
@@ -24,7 +24,7 @@ impl Session<'_> {
             return self.store_all().await;
         }
         let now = Instant::now();
-        let interval = self.commit_interval;
+        let interval = self.reading.commit_interval;
         self.store_where(|partition| partition.store_by(interval).is_some_and(|by| by <= now))
             .await
     }
@@ -45,7 +45,7 @@ impl Session<'_> {
     }
 
     /// Whether the partition is still there.
-    async fn store(&mut self, at: usize) -> Result<bool, Failure> {
+    pub(super) async fn store(&mut self, at: usize) -> Result<bool, Failure> {
         let partition = &self.partitions[at];
         let (member, id) = (partition.member, partition.id);
         let Some(offset) = partition.unstored() else {
