@@ -37,6 +37,8 @@ pub struct Home {
     dir: TempDir,
     config: PathBuf,
     env: Vec<(String, String)>,
+    /// A program with arguments that starts the daemon in its own place; none when empty.
+    launcher: Vec<String>,
 }
 
 impl Home {
@@ -55,6 +57,7 @@ impl Home {
             env: env
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
+            launcher: Vec::new(),
         }
     }
 
@@ -68,6 +71,11 @@ impl Home {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Has the daemons started from now on by a program that makes itself the daemon: its arguments are followed by the daemon's.
+    pub fn launch_with(&mut self, launcher: &[&str]) {
+        self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+    }
+
     /// Starts a daemon and waits until its API listens.
     pub async fn start(&self) -> Daemon {
         let mut daemon = self.spawn();
@@ -79,7 +87,10 @@ impl Home {
 
     /// Starts a daemon and does not wait for anything.
     pub fn spawn(&self) -> Daemon {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iggy-connectors"))
+        let daemon = env!("CARGO_BIN_EXE_iggy-connectors").to_owned();
+        let mut words = self.launcher.iter().cloned().chain([daemon]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .arg("--config")
             .arg(&self.config)
             .current_dir(self.dir.path())

@@ -1,0 +1,159 @@
+//! A broker that is away, comes back without its data, refuses the credentials, or loses a topic.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use iggy::prelude::TopicClient as _;
+
+use super::{
+    flow::{Flow, SINK, SOURCE, Server, Setup},
+    harness::{broker::eventually, broker_process::BrokerProcess, daemon::Daemon},
+    oracle::{self, Verdict},
+    run::Run,
+};
+
+/// Waits until source and sink say that they try again, and why.
+async fn told(daemon: &Daemon, why: &str) {
+    for (key, route) in [(SOURCE, "sources"), (SINK, "sinks")] {
+        daemon
+            .wait_for_stats(key, |stats| stats["status"] == "retrying")
+            .await;
+        eventually(true, async || {
+            let connector = daemon.get(&format!("/{route}/{key}")).await;
+            let said = connector["last_error"]["message"].as_str();
+            said.is_some_and(|said| said.contains(why))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_is_waited_for() {
+    let mut run = Run::new("broker_away");
+    let mut broker = BrokerProcess::start().await;
+    let flow = Flow::new(broker.address(), broker.address(), Setup::default()).await;
+    let daemon = flow.home.start().await;
+    flow.progress(500).await;
+    broker.kill().await;
+    told(&daemon, broker.address()).await;
+    // The fault itself is this long.
+    tokio::time::sleep(run.scaled(Duration::from_secs(1), Duration::from_secs(90))).await;
+    broker.again().await;
+    flow.progress(500).await;
+    run.tried();
+    let end = flow.acked() + 200;
+    flow.end_at(end);
+    flow.settled(&daemon, end).await;
+    run.finish(", source", &flow.of_source(end).await, flow.batch());
+    run.finish(", sink", &flow.of_sink().await, flow.unstored());
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_for_a_while_cost_nothing() {
+    let mut run = Run::new("credentials");
+    let mut broker = BrokerProcess::start().await;
+    let flow = Flow::new(broker.address(), broker.address(), Setup::default()).await;
+    let daemon = flow.home.start().await;
+    let rounds = run.scaled(1, 10);
+    for _ in 0..rounds {
+        flow.progress(500).await;
+        broker.kill().await;
+        broker.set_password("another");
+        broker.again().await;
+        told(&daemon, "refused").await;
+        broker.kill().await;
+        broker.set_password("iggy");
+        broker.again().await;
+        flow.progress(500).await;
+        run.tried();
+    }
+    let end = flow.acked() + 200;
+    flow.end_at(end);
+    flow.settled(&daemon, end).await;
+    run.finish(
+        ", source",
+        &flow.of_source(end).await,
+        rounds * flow.batch(),
+    );
+    run.finish(", sink", &flow.of_sink().await, rounds * flow.unstored());
+    daemon.interrupt().await;
+}
+
+/// What the ledger holds beyond so many lines.
+fn ids(flow: &Flow, skipped: usize) -> Vec<u64> {
+    let entries = oracle::ledger(&flow.ledger()).into_iter().skip(skipped);
+    entries.map(|entry| entry.id.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_back_empty_gets_what_the_source_can_still_offer() {
+    let mut run = Run::new("broker_empty");
+    let mut broker = BrokerProcess::start().await;
+    let flow = Flow::new(broker.address(), broker.address(), Setup::default()).await;
+    let daemon = flow.home.start().await;
+    let mut total = Verdict::of::<u64>([], []);
+    let rounds = run.scaled(1, 10);
+    for _ in 0..rounds {
+        flow.progress(500).await;
+        broker.kill().await;
+        let (acked, lines) = (flow.acked(), flow.taken().len());
+        broker.wipe();
+        broker.again().await;
+        let far = acked + 500;
+        flow.acked_to(far).await;
+        let numbers = flow.numbers().await;
+        total = total.and(Verdict::of(acked..far, numbers.iter().copied()));
+        let unique: BTreeSet<_> = numbers.into_iter().collect();
+        eventually(0, async || {
+            let expected = unique.iter().copied();
+            Verdict::of(expected, ids(&flow, lines)).missing.len()
+        })
+        .await;
+        run.tried();
+    }
+    run.finish("", &total, rounds * flow.batch());
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_purged_or_made_again_goes_on() {
+    let mut run = Run::new("topic_purged");
+    let server = Server::start().await;
+    let flow = Flow::new(server.address(), server.address(), Setup::default()).await;
+    let daemon = flow.home.start().await;
+    let (stream, name) = (flow.topic.stream_id(), flow.topic.id());
+    let rounds = run.scaled(2, 20);
+    for round in 0..rounds {
+        flow.progress(run.draw(1..1_000)).await;
+        if round % 2 == 0 {
+            flow.topic.client.purge_topic(&stream, &name).await.unwrap();
+        } else {
+            flow.topic
+                .client
+                .delete_topic(&stream, &name)
+                .await
+                .unwrap();
+            // A daemon may be quicker in making it again.
+            let _ = flow
+                .topic
+                .client
+                .create_topic(&stream, &flow.topic.name, &Default::default())
+                .await;
+        }
+        let far = flow.acked() + 200;
+        flow.acked_to(far).await;
+        run.tried();
+    }
+    let end = flow.acked() + 200;
+    flow.end_at(end);
+    flow.acked_to(end).await;
+    let held: BTreeSet<_> = flow.numbers().await.into_iter().collect();
+    assert!(
+        held.contains(&(end - 1)),
+        "the last message is not in the topic"
+    );
+    let verdict = || Verdict::of(held.iter().copied(), ids(&flow, 0));
+    eventually(0, async || verdict().missing.len()).await;
+    run.finish("", &verdict(), rounds * flow.unstored());
+    daemon.interrupt().await;
+}

@@ -1,0 +1,390 @@
+//! What most faults are provoked in: a daemon with a source that numbers its messages and a sink that writes down what it was given,
+//! at a broker in a process of its own, and what each of them must have seen in the end.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    harness::{
+        broker::{Topic, client, eventually},
+        broker_process::BrokerProcess,
+        daemon::{Daemon, Home, PATIENCE},
+    },
+    oracle::{self, Verdict},
+};
+
+/// The source's and the sink's keys in the configuration.
+pub const SOURCE: &str = "numbers";
+pub const SINK: &str = "ledger";
+/// Longer than what a loaded machine needs for the last messages of a run.
+const LONG: Duration = Duration::from_secs(120);
+
+/// The group that the sink joins when nothing else is said.
+pub const GROUP: &str = "iggy-connect-sink-ledger";
+
+/// What the source and the sink of a flow are told beyond the defaults, in TOML.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub partitions: u32,
+    /// Messages of one poll of the source, and of one batch of the sink.
+    pub batch: u64,
+    pub source: &'static str,
+    pub source_plugin: String,
+    pub sink: String,
+    pub sink_plugin: String,
+    pub has_sink: bool,
+    pub has_source: bool,
+    /// More connectors, and whatever else stands in the file.
+    pub others: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            partitions: 1,
+            batch: 20,
+            source: "",
+            source_plugin: String::new(),
+            sink: String::new(),
+            sink_plugin: String::new(),
+            has_sink: true,
+            has_source: true,
+            others: String::new(),
+        }
+    }
+}
+
+/// A broker that a flow uses: a process of its own, or the server that the environment names.
+pub enum Server {
+    Own(Box<BrokerProcess>),
+    Given(String),
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        match std::env::var("IGGY_TEST_ADDRESS") {
+            Ok(address) => Self::Given(address),
+            Err(_) => Self::Own(Box::new(BrokerProcess::start().await)),
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Own(broker) => broker.address(),
+            Self::Given(address) => address,
+        }
+    }
+}
+
+/// A folder with its configuration, a topic, and what source and sink write down.
+pub struct Flow {
+    pub home: Home,
+    pub topic: Topic,
+    pub partitions: u32,
+    batch: u64,
+}
+
+impl Flow {
+    /// Daemons reach the broker at `address`, the test looks into it at `server`.
+    pub async fn new(server: &str, address: &str, setup: Setup) -> Self {
+        let topic = new_topic(server).await;
+        topic.create(setup.partitions).await;
+        Self::of(topic, address, setup)
+    }
+
+    /// A flow through a topic that is there.
+    pub fn of(topic: Topic, address: &str, setup: Setup) -> Self {
+        let mut config = String::new();
+        if setup.has_source {
+            config += &source(&topic, &setup);
+        }
+        if setup.has_sink {
+            config += &sink(SINK, &topic, &setup);
+        }
+        config += &setup.others;
+        Self {
+            home: home(address, &config),
+            topic,
+            partitions: setup.partitions,
+            batch: setup.batch,
+        }
+    }
+
+    /// Another daemon's folder for the same topic: a further member of the sink's group.
+    pub async fn member(&self, server: &str, setup: Setup) -> Self {
+        let topic = Topic {
+            client: client(server).await,
+            stream: self.topic.stream.clone(),
+            name: self.topic.name.clone(),
+        };
+        Self::of(topic, server, setup)
+    }
+
+    /// What the sink is told from its next start on.
+    pub fn mend(&self, setup: &Setup) {
+        let config = HEAD.to_owned() + &sink(SINK, &self.topic, setup);
+        std::fs::write(self.home.path().join("config.toml"), config).unwrap();
+    }
+
+    pub fn ledger(&self) -> PathBuf {
+        self.home.path().join(SINK)
+    }
+
+    fn acked_file(&self) -> PathBuf {
+        self.home.path().join("acked")
+    }
+
+    pub fn acked(&self) -> u64 {
+        oracle::acked(&self.acked_file())
+    }
+
+    pub fn state_file(&self) -> PathBuf {
+        self.home
+            .path()
+            .join(format!("local_state/source_{SOURCE}.state"))
+    }
+
+    /// Waits until so many more bytes were written down: by the sink if there is one, else by the source.
+    pub async fn progress(&self, bytes: u64) {
+        let path = match self.ledger().exists() {
+            true => self.ledger(),
+            false => self.acked_file(),
+        };
+        let wanted = size(&path) + bytes;
+        self.until(PATIENCE, || size(&path) >= wanted).await;
+    }
+
+    /// Waits until the source has had so many acknowledged.
+    pub async fn acked_to(&self, number: u64) {
+        self.until(LONG, || self.acked() >= number).await;
+    }
+
+    /// Waits until the sink has written so many lines.
+    pub async fn written(&self, lines: usize) {
+        self.until(LONG, || oracle::ledger(&self.ledger()).len() >= lines)
+            .await;
+    }
+
+    async fn until(&self, patience: Duration, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + patience;
+        while !is_so() {
+            assert!(
+                Instant::now() < deadline,
+                "no progress: {} acknowledged, {} written",
+                self.acked(),
+                oracle::ledger(&self.ledger()).len()
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Makes the source end a little beyond what anything has seen, and returns where. The daemon must not be running.
+    pub async fn end_soon(&self) -> u64 {
+        let seen = self.numbers().await.into_iter().max();
+        let end = self.acked().max(seen.map_or(0, |seen| seen + 1)) + 3 * self.batch;
+        self.end_at(end);
+        end
+    }
+
+    /// Makes the source end at a number, also beside a running daemon.
+    pub fn end_at(&self, end: u64) {
+        self.put("until", &end.to_string());
+    }
+
+    /// From now on the plugin of a connector does this at each call.
+    pub fn tell(&self, connector: &str, deed: &str) {
+        self.put(&format!("{connector}_deed"), deed);
+    }
+
+    /// The plugin of a connector behaves again.
+    pub fn forgive(&self, connector: &str) {
+        std::fs::remove_file(self.home.path().join(format!("{connector}_deed"))).unwrap();
+    }
+
+    /// In one step: a plugin may look at any moment.
+    fn put(&self, name: &str, text: &str) {
+        let path = self.home.path().join(name);
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, path).unwrap();
+    }
+
+    /// The numbers that stand in the topic.
+    pub async fn numbers(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for partition in 0..self.partitions {
+            let messages = self.topic.read(partition).await;
+            numbers.extend(messages.iter().map(|message| {
+                let text = std::str::from_utf8(&message.payload).unwrap();
+                text.split(' ').next().unwrap().parse::<u64>().unwrap()
+            }));
+        }
+        numbers
+    }
+
+    /// Places in the topic, by partition and offset.
+    pub async fn places(&self) -> Vec<(u32, u64)> {
+        let mut places = Vec::new();
+        for partition in 0..self.partitions {
+            let messages = self.topic.read(partition).await;
+            places.extend(
+                messages
+                    .iter()
+                    .map(|message| (partition, message.header.offset)),
+            );
+        }
+        places
+    }
+
+    /// Waits until the source has offered everything up to `end` and the sink has taken all of the topic; both are at rest then.
+    pub async fn settled(&self, daemon: &Daemon, end: u64) {
+        self.acked_to(end).await;
+        self.drained(daemon).await;
+        let source = daemon.stats(SOURCE).await;
+        assert_balanced(&source);
+    }
+
+    /// Waits until the sink has taken all of the topic and is at rest.
+    pub async fn drained(&self, daemon: &Daemon) {
+        let places = self.places().await;
+        let deadline = Instant::now() + LONG;
+        loop {
+            let taken = self.taken();
+            let verdict = Verdict::of(places.iter().copied(), taken);
+            if verdict.missing.is_empty() {
+                break;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not delivered: {} messages, the first of them {:?}\n{}",
+                verdict.missing.len(),
+                verdict.missing.first(),
+                daemon.stderr().text()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        eventually(true, async || is_balanced(&daemon.stats(SINK).await)).await;
+    }
+
+    /// What the sink has written, by partition and offset.
+    pub fn taken(&self) -> Vec<(u32, u64)> {
+        let entries = oracle::ledger(&self.ledger());
+        entries
+            .into_iter()
+            .map(|entry| (entry.partition, entry.offset))
+            .collect()
+    }
+
+    /// Whether every number below `end` stands in the topic.
+    pub async fn of_source(&self, end: u64) -> Verdict {
+        Verdict::of(0..end, self.numbers().await)
+    }
+
+    /// Whether everything in the topic was written down.
+    pub async fn of_sink(&self) -> Verdict {
+        Verdict::of(self.places().await, self.taken())
+    }
+
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// How often one kill may make a sink's message come again: what was handed over and what was settled but not stored.
+    pub fn unstored(&self) -> u64 {
+        const BATCHES: u64 = 16 + 2;
+        BATCHES * self.batch
+    }
+}
+
+pub async fn new_topic(server: &str) -> Topic {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    Topic {
+        client: client(server).await,
+        stream: format!("faults-{unique}"),
+        name: "messages".to_owned(),
+    }
+}
+
+const HEAD: &str = "[http]\naddress = \"127.0.0.1:0\"\n";
+
+/// A folder for daemons that use the broker at `address`.
+pub fn home(address: &str, connectors: &str) -> Home {
+    let mut home = Home::new(&format!("[http]\naddress = \"127.0.0.1:0\"\n{connectors}"));
+    home.set("IGGY_CONNECTORS_IGGY_ADDRESS", address);
+    home
+}
+
+/// Soon tried again: a run has better things to do than wait.
+const RETRY: &str = "retry = { initial_backoff = \"20ms\", max_backoff = \"200ms\" }\nrestart = { initial_backoff = \"50ms\", max_backoff = \"200ms\" }";
+
+pub fn source(topic: &Topic, setup: &Setup) -> String {
+    let (Topic { stream, name, .. }, batch) = (topic, setup.batch);
+    let (lines, plugin) = (setup.source, &setup.source_plugin);
+    let partitions = setup.partitions;
+    format!(
+        r#"
+[sources.{SOURCE}]
+path = "libledger_source"
+{RETRY}
+{lines}
+[[sources.{SOURCE}.streams]]
+stream = "{stream}"
+topic = "{name}"
+schema = "raw"
+poll_interval = "5ms"
+partitions = {partitions}
+[sources.{SOURCE}.plugin_config]
+batch = {batch}
+until = "until"
+acked = "acked"
+deed = "{SOURCE}_deed"
+{plugin}
+"#
+    )
+}
+
+pub fn sink(key: &str, topic: &Topic, setup: &Setup) -> String {
+    let (Topic { stream, name, .. }, batch) = (topic, setup.batch);
+    let (lines, plugin) = (&setup.sink, &setup.sink_plugin);
+    let retry = if lines.contains("retry =") { "" } else { RETRY };
+    format!(
+        r#"
+[sinks.{key}]
+path = "libledger_sink"
+{retry}
+{lines}
+[[sinks.{key}.streams]]
+stream = "{stream}"
+topics = ["{name}"]
+schema = "raw"
+batch_length = {batch}
+[sinks.{key}.plugin_config]
+ledger = "{key}"
+deed = "{key}_deed"
+{plugin}
+"#
+    )
+}
+
+/// At rest, everything that entered has left.
+pub fn assert_balanced(stats: &Value) {
+    assert!(is_balanced(stats), "the counts do not add up: {stats}");
+}
+
+pub fn is_balanced(stats: &Value) -> bool {
+    let count = |key: &str| stats[key].as_u64().unwrap_or(0);
+    let (entered, left) = match stats["connector_type"].as_str() {
+        Some("source") => ("messages_produced", "messages_sent"),
+        _ => ("messages_consumed", "messages_processed"),
+    };
+    count(entered) == count(left) + count("messages_filtered") + count("messages_failed")
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

@@ -1,0 +1,161 @@
+//! What is compared: the numbers that must have arrived, and those that did. It knows nothing of how they came there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+};
+
+/// How a comparison ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub ids: u64,
+    pub missing: Vec<String>,
+    /// How many came again.
+    pub duplicated: u64,
+}
+
+impl Verdict {
+    /// Compares what should have come with what came.
+    pub fn of<T: Ord + std::fmt::Debug>(
+        expected: impl IntoIterator<Item = T>,
+        came: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let (mut unique, mut total) = (BTreeSet::new(), 0_u64);
+        for id in came {
+            unique.insert(id);
+            total += 1;
+        }
+        let (mut ids, mut missing) = (0, Vec::new());
+        for id in expected {
+            ids += 1;
+            if !unique.contains(&id) {
+                missing.push(format!("{id:?}"));
+            }
+        }
+        Self {
+            ids,
+            missing,
+            duplicated: total - unique.len() as u64,
+        }
+    }
+
+    /// Both together.
+    pub fn and(mut self, other: Self) -> Self {
+        self.ids += other.ids;
+        self.missing.extend(other.missing);
+        self.duplicated += other.duplicated;
+        self
+    }
+}
+
+/// One line of a sink's ledger.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub topic: String,
+    pub partition: u32,
+    pub offset: u64,
+    pub id: String,
+}
+
+/// Everything that a ledger sink has written. Lines that a kill has torn are left out: what they said was not delivered.
+pub fn ledger(path: &Path) -> Vec<Entry> {
+    let text = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter_map(entry).collect()
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let fields: Vec<_> = line.split(' ').collect();
+    let [topic, partition, offset, id, "."] = fields[..] else {
+        return None;
+    };
+    Some(Entry {
+        topic: topic.to_owned(),
+        partition: partition.parse().ok()?,
+        offset: offset.parse().ok()?,
+        id: id.to_owned(),
+    })
+}
+
+/// The number up to which a ledger source's messages were acknowledged.
+pub fn acked(path: &Path) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let numbers = text.lines().filter_map(|line| line.strip_suffix(" ."));
+    numbers
+        .filter_map(|number| number.parse().ok())
+        .max()
+        .unwrap_or(0)
+}
+
+/// Fails when a partition's messages came in another order than they stand in it, repetitions left out.
+pub fn assert_ordered(entries: &[Entry]) {
+    let mut last: HashMap<(&str, u32), u64> = HashMap::new();
+    let mut seen = BTreeSet::new();
+    for entry in entries {
+        let place = (&*entry.topic, entry.partition);
+        if !seen.insert((place, entry.offset)) {
+            continue;
+        }
+        let before = last.insert(place, entry.offset);
+        assert!(
+            before < Some(entry.offset),
+            "{entry:?} came after {before:?}"
+        );
+    }
+}
+
+/// How far each partition was delivered without a gap: the first offset that is missing.
+pub fn delivered(entries: &[Entry]) -> BTreeMap<u32, u64> {
+    let mut offsets: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
+    for entry in entries {
+        offsets
+            .entry(entry.partition)
+            .or_default()
+            .insert(entry.offset);
+    }
+    let gap = |offsets: BTreeSet<u64>| {
+        let mut rising = (0..).zip(offsets);
+        rising
+            .find(|(expected, offset)| expected != offset)
+            .map(|(expected, _)| expected)
+    };
+    offsets
+        .into_iter()
+        .map(|(partition, offsets)| {
+            let count = offsets.len() as u64;
+            (partition, gap(offsets).unwrap_or(count))
+        })
+        .collect()
+}
+
+#[test]
+fn the_oracle_names_what_is_missing_and_counts_what_came_twice() {
+    let verdict = Verdict::of(0..5, [0, 1, 1, 1, 4]);
+    assert_eq!(verdict.ids, 5);
+    assert_eq!(verdict.missing, ["2", "3"]);
+    assert_eq!(verdict.duplicated, 2);
+}
+
+#[test]
+fn the_oracle_does_not_count_torn_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger");
+    let text = "t 0 1 a .\nt 0 2 b\nt 0 2 b .\nt 0 3t 0 3 c .\n\nt 1 0 d";
+    std::fs::write(&path, text).unwrap();
+    let ids: Vec<_> = ledger(&path).into_iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, ["a", "b"]);
+    std::fs::write(&path, "3 .\n11\n5 .\n").unwrap();
+    assert_eq!(acked(&path), 5);
+}
+
+#[test]
+#[should_panic(expected = "came after")]
+fn the_oracle_notices_a_wrong_order() {
+    let at = |offset| Entry {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset,
+        id: offset.to_string(),
+    };
+    assert_ordered(&[at(0), at(2), at(0), at(1)]);
+}

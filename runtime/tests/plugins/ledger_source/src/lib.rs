@@ -1,0 +1,187 @@
+//! A source for the tests of faults, made with the SDK: it numbers its messages from 0, keeps the next number as its state, goes on
+//! from there, and writes down what was acknowledged.
+
+use std::{
+    collections::VecDeque,
+    fs::{File, OpenOptions},
+    io::Write as _,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use iggy_connector_sdk::{
+    ConnectorState, Error, ProducedMessages, Schema, Source,
+    source::{SourceBatch, SourceBatchResult, SourceMessage},
+    source_connector,
+};
+use scripted::deed::perform;
+use serde::Deserialize;
+
+source_connector!(LedgerSource);
+
+/// What it offers.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Messages of one poll.
+    batch: u64,
+    /// Messages are keyed by their number modulo this; 0: they have no keys.
+    keys: u64,
+    /// Payloads are filled up to so many bytes.
+    size: usize,
+    /// States are filled up by so many bytes.
+    state_size: usize,
+    /// Holds the number at which to end; as long as it does not exist, numbers go on for ever.
+    until: PathBuf,
+    /// Gets a line with the next number whenever one was acknowledged.
+    acked: PathBuf,
+    /// As long as this file exists, it says what a poll does (see `scripted::deed`).
+    deed: PathBuf,
+    interval_ms: u64,
+    max_in_flight: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            batch: 20,
+            keys: 0,
+            size: 0,
+            state_size: 0,
+            until: PathBuf::new(),
+            acked: PathBuf::new(),
+            deed: PathBuf::new(),
+            interval_ms: 1,
+            max_in_flight: 1,
+        }
+    }
+}
+
+/// The source.
+#[derive(Debug)]
+pub struct LedgerSource {
+    config: Config,
+    state: Option<ConnectorState>,
+    numbers: Mutex<Numbers>,
+}
+
+/// The next number to offer, and what follows each batch that waits for its result.
+#[derive(Debug, Default)]
+struct Numbers {
+    next: u64,
+    acked: u64,
+    waiting: VecDeque<u64>,
+    file: Option<File>,
+}
+
+impl LedgerSource {
+    /// Makes the source.
+    pub fn new(_id: u32, config: Config, state: Option<ConnectorState>) -> Self {
+        Self {
+            config,
+            state,
+            numbers: Mutex::default(),
+        }
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn message(&self, number: u64) -> SourceMessage {
+        let mut payload = number.to_string();
+        if payload.len() < self.config.size {
+            payload.push(' ');
+            payload.push_str(&"x".repeat(self.config.size - payload.len()));
+        }
+        let message = SourceMessage::from_string(payload);
+        match number.checked_rem(self.config.keys) {
+            Some(key) => message.with_key(format!("key-{key}")),
+            None => message,
+        }
+    }
+}
+
+#[async_trait]
+impl Source for LedgerSource {
+    async fn open(&mut self) -> Result<(), Error> {
+        let next = match self.state.take() {
+            Some(state) => state.try_deserialize::<(u64, String)>()?.0,
+            None => 0,
+        };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .append(true)
+            .create(true)
+            .open(&self.config.acked)
+            .map_err(|error| Error::InitError(error.to_string()))?;
+        // A killed process may have left its last line without an end.
+        note(&mut file, "\n")?;
+        self.numbers = Mutex::new(Numbers {
+            next,
+            acked: next,
+            waiting: VecDeque::new(),
+            file: Some(file),
+        });
+        Ok(())
+    }
+
+    async fn poll(&self) -> Result<ProducedMessages, Error> {
+        Err(Error::fatal("poll_batch is overridden"))
+    }
+
+    async fn poll_batch(&self) -> Result<SourceBatch, Error> {
+        if let Ok(deed) = std::fs::read_to_string(&self.config.deed) {
+            perform(deed.trim()).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(self.config.interval_ms)).await;
+        let until = std::fs::read_to_string(&self.config.until).ok();
+        let until = until.and_then(|text| text.trim().parse().ok());
+        let mut numbers = self.numbers();
+        let first = numbers.next;
+        let end = (first + self.config.batch).min(until.unwrap_or(u64::MAX).max(first));
+        numbers.next = end;
+        numbers.waiting.push_back(end);
+        let batch = SourceBatch::new(
+            Schema::Raw,
+            (first..end).map(|number| self.message(number)).collect(),
+        );
+        if first == end {
+            return Ok(batch);
+        }
+        let state = ConnectorState::try_serialize(&(end, "s".repeat(self.config.state_size)))?;
+        Ok(batch.with_state(state))
+    }
+
+    async fn on_batch_result(&self, result: SourceBatchResult) -> Result<(), Error> {
+        let mut numbers = self.numbers();
+        let Some(end) = numbers.waiting.pop_front() else {
+            return Err(Error::fatal("a result without a poll"));
+        };
+        if result == SourceBatchResult::Nack {
+            numbers.next = numbers.acked;
+            return Ok(());
+        }
+        numbers.acked = end;
+        match &mut numbers.file {
+            Some(file) => note(file, &format!("{end} .\n")),
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn max_in_flight(&self) -> u32 {
+        self.config.max_in_flight
+    }
+}
+
+/// In one write, so that a killed process leaves at most one line torn.
+fn note(file: &mut File, line: &str) -> Result<(), Error> {
+    file.write_all(line.as_bytes())
+        .map_err(|error| Error::WriteFailure(error.to_string()))
+}
