@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use crate::{
     api,
     config::{Loaded, spec},
-    plugin, state,
+    plugin, provider, state,
     supervisor::{Host, Supervisor},
 };
 
@@ -25,6 +25,7 @@ pub struct App {
     broker: Option<iggy_connector_broker::Handle>,
     api: Option<JoinHandle<()>>,
     stop_api: CancellationToken,
+    watching: Option<JoinHandle<()>>,
     shutdown_timeout: Duration,
 }
 
@@ -56,12 +57,7 @@ impl App {
     ///
     /// As [`run`].
     pub async fn start(loaded: Loaded) -> Result<Self, String> {
-        let Loaded {
-            runtime,
-            connectors,
-            unusable,
-            ..
-        } = loaded;
+        let runtime = loaded.runtime.clone();
         let state = state::Folder::open(&runtime.state.path).map_err(|error| error.to_string())?;
         let plugins = plugin::Registry::new(&runtime.state.path, runtime.plugins.worker_threads)
             .map_err(|error| {
@@ -74,6 +70,9 @@ impl App {
             true => Some(api::Listener::bind(runtime.http).await?),
             false => None,
         };
+        let opened = provider::open(loaded)
+            .await
+            .map_err(|error| with_causes(&error))?;
         let mut iggy = runtime.iggy;
         let broker = start_broker(&mut iggy).await?;
         let host = Arc::new(Host {
@@ -82,7 +81,8 @@ impl App {
             search_paths: runtime.plugins.search_paths,
             state,
         });
-        let supervisor = Supervisor::start(&host, connectors, unusable);
+        let supervisor = Supervisor::start(&host, opened.connectors, opened.unusable);
+        let watching = opened.watch.map(|watch| tokio::spawn(report(watch)));
         let stop_api = CancellationToken::new();
         let api = listener.map(|listener| {
             let routes = api::Api::new(supervisor.handles());
@@ -94,6 +94,7 @@ impl App {
             broker,
             api,
             stop_api,
+            watching,
             shutdown_timeout: runtime.shutdown_timeout,
         })
     }
@@ -102,6 +103,9 @@ impl App {
     pub async fn stop(self) -> bool {
         let deadline = Instant::now() + self.shutdown_timeout;
         let closing = self.shutdown_timeout / CLOSING_SHARE;
+        if let Some(watching) = self.watching {
+            watching.abort();
+        }
         let abandoned = self.supervisor.stop(deadline - closing).await;
         for connector in &abandoned {
             error!(
@@ -120,6 +124,15 @@ impl App {
         }
         info!("stopped");
         abandoned.is_empty() && libraries
+    }
+}
+
+/// Says what has changed about connectors since they were started. Ends when it is aborted.
+async fn report(mut watch: provider::Watch) {
+    loop {
+        for change in watch.changed().await {
+            info!(connector = %change.id, version = change.version, news = change.news.name(), "connectors have changed: the next start applies it");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod pipeline;
 pub mod plugin;
+pub mod provider;
 pub mod state;
 pub mod stream;
 pub mod supervisor;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::spec::Direction;
+use super::{format, spec::Direction};
 
 /// Said about a version by whoever lists it; no part of the version itself.
 const ACTIVE: &str = "active";
@@ -66,6 +66,15 @@ impl Document {
             self.0.shift_remove(key);
         }
         self
+    }
+
+    /// The document as a file, and the extension that tells its format: TOML, or JSON where TOML cannot say the same, as with
+    /// `null` in a plugin's configuration.
+    pub fn to_file(&self) -> (&'static str, String) {
+        match toml::to_string_pretty(&self.0) {
+            Ok(text) if format::parses_to(&text, &self.0) => ("toml", text),
+            _ => ("json", format!("{:#}\n", Value::Object(self.0.clone()))),
+        }
     }
 
     pub fn values(&self) -> &Map<String, Value> {
@@ -132,6 +141,42 @@ mod tests {
             Value::Object(document.without_identity().into_values()),
             json!({ "path": "p" })
         );
+    }
+
+    #[test]
+    fn a_file_says_the_same_as_the_document() {
+        let check = |written: Value, extension: &str| {
+            let document = Document::new(table(written));
+            let (written_as, text) = document.to_file();
+            assert_eq!(written_as, extension, "{text}");
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("k").with_extension(extension);
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(Document::new(format::read(&path).unwrap().values), document);
+        };
+        check(json!({}), "toml");
+        check(
+            json!({
+                "table": { "z": 1.5, "a": [1, "x", { "b": true }] },
+                "text": "line\nline\u{1}\"'\\",
+                "streams": [{ "stream": "s", "topics": [] }],
+            }),
+            "toml",
+        );
+        check(json!({ "plugin_config": { "limit": null } }), "json");
+        check(json!({ "plugin_config": [1, null] }), "json");
+        check(json!({ "plugin_config": { "id": u64::MAX } }), "toml");
+    }
+
+    #[test]
+    fn transforms_keep_their_order_in_a_file() {
+        let written =
+            json!({ "transforms": { "z": { "a": 1 }, "b": { "c": [{ "d": 1 }] }, "a": {} } });
+        let document = Document::new(table(written));
+        let (_, text) = document.to_file();
+        let read: Map<String, Value> = toml::from_str(&text).unwrap();
+        let names: Vec<_> = read["transforms"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["z", "b", "a"]);
     }
 
     #[test]

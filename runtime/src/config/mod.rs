@@ -29,6 +29,7 @@ pub use document::Document;
 pub use environment::{Environment, variables};
 pub use problem::{Code, Origin, Problem, Problems};
 pub use reader::Reader;
+pub use resolve::is_key;
 pub use runtime::UrlTemplates;
 pub use versions::{Chosen, History, Place, Version};
 
@@ -43,7 +44,9 @@ use self::{
 #[derive(Debug)]
 pub struct Loaded {
     pub runtime: spec::Runtime,
-    /// All versions that stand in files.
+    /// The versions in the runtime file.
+    pub inline: Vec<Version>,
+    /// All versions that stand in files, those in the runtime file among them.
     pub history: History,
     /// The version of each connector that is to run, by direction and key. Those of a configuration service come later.
     pub connectors: Vec<spec::Connector>,
@@ -94,12 +97,12 @@ pub fn load_with(path: Option<&Path>, environment: &Environment) -> Result<Loade
     let reader = Reader::new(file.clone());
     let (runtime, inline, mut problems) = read_runtime(values, source, &reader);
     problems.extend(overrides.problems);
-    let history = match versions_folder(&runtime) {
-        Some(folder) => reader.folder(&folder, &inline).unwrap_or_else(|problem| {
+    let history = match versions_folder(&runtime.connectors) {
+        Some(folder) => reader.folder(folder, &inline).unwrap_or_else(|problem| {
             problems.push(problem);
-            History::new(inline, ActiveVersions::default())
+            History::new(inline.clone(), ActiveVersions::default())
         }),
-        None => History::new(inline, ActiveVersions::default()),
+        None => History::new(inline.clone(), ActiveVersions::default()),
     };
     if !problems.is_empty() {
         problems.extend(history.into_problems());
@@ -114,6 +117,7 @@ pub fn load_with(path: Option<&Path>, environment: &Environment) -> Result<Loade
     .concat();
     Ok(Loaded {
         runtime,
+        inline,
         history,
         connectors: chosen.connectors,
         unusable: chosen.unusable,
@@ -123,10 +127,11 @@ pub fn load_with(path: Option<&Path>, environment: &Environment) -> Result<Loade
     })
 }
 
-/// The folder that is read. That of versions which the daemon writes itself is there once it has written one.
-fn versions_folder(runtime: &spec::Runtime) -> Option<PathBuf> {
-    let folder = runtime.versions_folder()?;
-    (runtime.connectors.config_dir.is_some() || folder.is_dir()).then_some(folder)
+/// The folder that is read. The daemon's own is there once it has written a version, and not used with a configuration service.
+fn versions_folder(connectors: &spec::Connectors) -> Option<&Path> {
+    let own = connectors.own_versions.as_path();
+    let is_read = connectors.config_dir.is_some() || connectors.service.is_none() && own.is_dir();
+    is_read.then_some(own)
 }
 
 /// Reads the runtime's own keys, and the connectors between them.

@@ -85,26 +85,13 @@ pub struct State {
     pub path: PathBuf,
 }
 
-impl Runtime {
-    /// The folder of version files: the one that was named, else that of the versions the daemon writes itself. With a
-    /// configuration service the daemon writes none.
-    pub fn versions_folder(&self) -> Option<PathBuf> {
-        match &self.connectors {
-            Connectors {
-                config_dir: Some(folder),
-                ..
-            } => Some(folder.clone()),
-            Connectors { service: None, .. } => Some(self.state.path.join("connectors")),
-            Connectors { .. } => None,
-        }
-    }
-}
-
 /// Where connectors come from, besides those inline in the runtime file.
 #[derive(Clone, Debug)]
 pub struct Connectors {
     /// One file per connector and version.
     pub config_dir: Option<PathBuf>,
+    /// Where versions are kept that the daemon writes itself: `config_dir`, else a folder beside the state.
+    pub own_versions: PathBuf,
     /// The configuration service, with `config_type = "http"`.
     pub service: Option<Box<HttpProvider>>,
     /// How often to look for changes; `None`: only at start and on request.

@@ -34,6 +34,11 @@ pub(super) fn read(path: &Path) -> Result<Tree, Problem> {
     parse(path, text.trim_start_matches('\u{feff}'))
 }
 
+/// Whether a text in TOML says what `values` do.
+pub(super) fn parses_to(text: &str, values: &Map<String, Value>) -> bool {
+    toml::parse(text).is_ok_and(|tree| tree.values == *values)
+}
+
 /// Whether a path ends in a known extension.
 pub(super) fn is_known(path: &Path) -> bool {
     extension(path).is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))

@@ -209,15 +209,19 @@ fn identity<S: Entry>(
         report.missing("key", "name the connector, for example \"stdout\"");
         return None;
     };
-    let fits = (1..=MAX_KEY).contains(&key.len())
-        && key
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-    if !fits {
+    if !is_key(key) {
         let reason = "a key has 1 to 128 of the letters a-z, 0-9, `_` and `-`";
         report.invalid("key", reason, "rename it");
     }
     Some(key.to_owned())
+}
+
+/// Whether a text may be a connector's key.
+pub fn is_key(text: &str) -> bool {
+    (1..=MAX_KEY).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
 /// Reports keys that only the other direction has.

@@ -9,6 +9,7 @@ mod streams;
 mod transforms;
 mod unsupported;
 
+pub use connector::is_key;
 pub(super) use connector::{Given, connector};
 pub(super) use runtime::runtime;
 pub(super) use unsupported::references;

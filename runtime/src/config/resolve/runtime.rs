@@ -12,6 +12,9 @@ use crate::config::{
     values::{HumanDuration, Secret},
 };
 
+/// The folder of the daemon's own versions, below that of the state.
+const OWN_VERSIONS: &str = "connectors";
+
 /// Reads a token from the file behind it.
 const FROM_FILE: &str = "file:";
 
@@ -29,8 +32,8 @@ pub(in crate::config) fn runtime(config: RuntimeConfig, report: &mut Report<'_>)
     );
     spec::Runtime {
         iggy: iggy(config.iggy, report),
+        connectors: connectors(config.connectors, &config.state.path, report),
         state: state(config.state, report),
-        connectors: connectors(config.connectors, report),
         http: http::http(config.http, report),
         logging: logging(config.logging, report),
         telemetry: telemetry(config.telemetry),
@@ -178,7 +181,11 @@ fn state(state: runtime::State, report: &mut Report<'_>) -> spec::State {
     }
 }
 
-fn connectors(connectors: runtime::Connectors, report: &mut Report<'_>) -> spec::Connectors {
+fn connectors(
+    connectors: runtime::Connectors,
+    state: &str,
+    report: &mut Report<'_>,
+) -> spec::Connectors {
     let retry = &connectors.retry;
     let backoff = spec::Backoff {
         initial: retry.initial_backoff.0,
@@ -189,8 +196,12 @@ fn connectors(connectors: runtime::Connectors, report: &mut Report<'_>) -> spec:
     };
     checks::backoff("connectors.retry", &backoff, report);
     let poll_interval = connectors.poll_interval.0;
+    let config_dir = path(connectors.config_dir.clone());
     spec::Connectors {
-        config_dir: path(connectors.config_dir.clone()),
+        own_versions: config_dir
+            .clone()
+            .unwrap_or_else(|| Path::new(state).join(OWN_VERSIONS)),
+        config_dir,
         poll_interval: (!poll_interval.is_zero()).then_some(poll_interval),
         service: (connectors.config_type == ConfigType::Http)
             .then(|| Box::new(service(connectors, backoff, report))),
