@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use iggy_connectors::{app, cli::Arguments, config, telemetry};
+use iggy_connectors::{
+    app,
+    cli::Arguments,
+    config,
+    telemetry::{self, export::Exporters},
+};
 use tracing::{error, info, warn};
 
 /// Wrong arguments (clap's own choice) or a configuration that cannot be used.
@@ -15,28 +20,43 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return unusable(&errors.to_string()),
     };
-    if let Err(reason) = telemetry::logging::start(&loaded.runtime.logging) {
-        return unusable(&reason);
-    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(reason) => return unusable(&reason.to_string()),
+    };
+    let exporters = match telemetry(&runtime, &loaded.runtime) {
+        Ok(exporters) => exporters,
+        Err(reason) => return unusable(&reason),
+    };
     info!(version = env!("CARGO_PKG_VERSION"), config = %loaded.path.display(), "starting");
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(reason) => return failed(&reason.to_string()),
-    };
-    let ran = runtime.block_on(app::run(loaded));
-    // A plugin or a file that hangs must not keep a stopped daemon from ending.
-    runtime.shutdown_background();
-    match ran {
+    let code = match runtime.block_on(app::run(loaded)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(reason) => failed(&reason),
+    };
+    if let Some(Err(reason)) = exporters.map(Exporters::shutdown) {
+        warn!("{reason}");
     }
+    // A plugin or a file that hangs must not keep a stopped daemon from ending.
+    runtime.shutdown_background();
+    code
+}
+
+/// Starts logs, and traces where they are asked for.
+fn telemetry(
+    runtime: &tokio::runtime::Runtime,
+    config: &config::spec::Runtime,
+) -> Result<Option<Exporters>, String> {
+    let _carries_exports = runtime.enter();
+    let exporters = config.telemetry.as_ref().map(Exporters::new).transpose()?;
+    telemetry::logging::start(&config.logging, exporters.as_ref())?;
+    Ok(exporters)
 }
 
 fn failed(reason: &str) -> ExitCode {

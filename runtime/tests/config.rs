@@ -802,6 +802,43 @@ fn what_pages_may_do_is_checked() {
 }
 
 #[test]
+fn the_metrics_may_stand_anywhere_but_on_a_route() {
+    let metrics = |text: &str| Site::toml(&format!("[http.metrics]\n{text}"));
+    for (text, expected) in [
+        ("", Some("/metrics")),
+        ("endpoint = '/internal/metrics'", Some("/internal/metrics")),
+        ("enabled = false", None),
+    ] {
+        let http = metrics(text).loaded().runtime.http;
+        assert_eq!(http.metrics.as_deref(), expected, "{text}");
+    }
+    for endpoint in ["metrics", "/", "/sinks", "/sinks/metrics", "/a b", "/{key}"] {
+        let problems = metrics(&format!("endpoint = '{endpoint}'")).problems();
+        assert_eq!(problems.len(), 1, "{endpoint}: {problems:?}");
+        assert!(
+            problems[0].contains("http.metrics.endpoint"),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
+fn a_collector_is_a_url_and_http_gets_a_path_by_signal() {
+    let telemetry = |text: &str| Site::toml(&format!("[telemetry]\nenabled = true\n{text}"));
+    let loaded =
+        telemetry("traces = { transport = 'http', endpoint = 'http://otel:4318' }").loaded();
+    let telemetry_of = loaded.runtime.telemetry.unwrap();
+    assert_eq!(telemetry_of.traces.endpoint, "http://otel:4318/v1/traces");
+    assert_eq!(telemetry_of.logs.endpoint, "http://localhost:4317");
+    let problems = telemetry("logs.endpoint = 'otel:4317'").problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("telemetry.logs.endpoint"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn the_files_of_https_must_be_named() {
     let problems = Site::toml("[http.tls]\nenabled = true").problems();
     assert_eq!(problems.len(), 2, "{problems:?}");
@@ -830,8 +867,6 @@ fn a_sink_says_how_it_reads() {
 fn what_has_no_effect_yet_is_refused() {
     let of_the_runtime = [
         "[connectors]\nconfig_type = 'http'\nbase_url = 'http://x'",
-        "[http.metrics]\nendpoint = '/m'",
-        "[telemetry]\nenabled = true",
         "[iggy]\npassword = '${env:PASSWORD}'",
         "[iggy]\npassword = '${file:/secret}'",
     ];

@@ -18,7 +18,7 @@ pub struct Runtime {
     pub connectors: Connectors,
     pub http: Http,
     pub logging: Logging,
-    pub telemetry: Telemetry,
+    pub telemetry: Option<Telemetry>,
     pub plugins: Plugins,
     pub shutdown_timeout: Duration,
 }
@@ -123,6 +123,8 @@ pub struct Http {
     pub api_key: Option<SecretString>,
     pub cors: Option<Cors>,
     pub tls: Option<HttpTls>,
+    /// The path of the metrics; `None` serves none.
+    pub metrics: Option<String>,
 }
 
 /// Which web pages may read the API's answers.
@@ -165,9 +167,26 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where logs and traces go, besides standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
-    pub enabled: bool,
+    pub service_name: String,
+    pub logs: Exporter,
+    pub traces: Exporter,
+}
+
+/// An OpenTelemetry collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exporter {
+    pub transport: Transport,
+    /// For HTTP with its path.
+    pub endpoint: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Grpc,
+    Http,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,15 @@
-//! Logs on standard error, as text or JSON. `RUST_LOG` wins over the configured level, for plugins too.
+//! Logs on standard error, as text or JSON, and where asked for to a collector. `RUST_LOG` wins over the configured level, for
+//! plugins too.
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
 
+use super::export::{Exporters, TRACES};
 use crate::config::spec::{LogFormat, Logging};
 
 /// Starts logging; call it once, before anything logs.
@@ -11,17 +17,38 @@ use crate::config::spec::{LogFormat, Logging};
 /// # Errors
 ///
 /// The level is not one that `EnvFilter` understands.
-pub fn start(logging: &Logging) -> Result<(), String> {
+pub fn start(logging: &Logging, exporters: Option<&Exporters>) -> Result<(), String> {
+    let mut layers = vec![stderr::<Registry>(logging.format, filter(logging)?)];
+    if let Some(exporters) = exporters {
+        layers.extend(exporters.layers(filter(logging)?));
+    }
+    tracing_subscriber::registry().with(layers).init();
+    Ok(())
+}
+
+fn stderr<S>(format: LogFormat, filter: EnvFilter) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => layer
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    }
+}
+
+/// What is logged: spans that are for traces only are not.
+fn filter(logging: &Logging) -> Result<EnvFilter, String> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(directives) if !directives.is_empty() => parse("RUST_LOG", &directives)?,
         _ => parse("logging.level", &quieted(&logging.level))?,
     };
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match logging.format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let no_traces = format!("{TRACES}=off").parse();
+    let no_traces = no_traces.map_err(|error| format!("{TRACES}: {error}"))?;
+    Ok(filter.add_directive(no_traces))
 }
 
 /// A plain level, with the Iggy client's own account of each connection left out: the runtime says the same once.

@@ -1,4 +1,5 @@
 //! What the daemon tells about itself: logs, and statistics of the process.
 
+pub mod export;
 pub mod logging;
 pub mod process;

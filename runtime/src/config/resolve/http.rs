@@ -22,7 +22,54 @@ pub(super) fn http(http: runtime::Http, report: &mut Report<'_>) -> spec::Http {
         api_key: http.api_key.into_option(),
         cors: cors(http.cors, report),
         tls: tls(&http.tls, report),
+        metrics: metrics(http.metrics, report),
     }
+}
+
+/// Routes of the API that the metrics must not hide.
+const TAKEN: [&str; 12] = [
+    "/",
+    "/docs",
+    "/health",
+    "/loggers",
+    "/openapi.json",
+    "/plugins",
+    "/ready",
+    "/sinks",
+    "/sources",
+    "/stats",
+    "/ui",
+    "/validate",
+];
+
+fn metrics(metrics: runtime::Metrics, report: &mut Report<'_>) -> Option<String> {
+    if !metrics.enabled {
+        return None;
+    }
+    let path = metrics.endpoint;
+    let first = path
+        .match_indices('/')
+        .nth(1)
+        .map_or(&*path, |(end, _)| &path[..end]);
+    let is_plain = path.starts_with('/')
+        && !path.ends_with('/')
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte));
+    let key = "http.metrics.endpoint";
+    if !is_plain {
+        report.invalid(key, "it is no path", "write one as `/metrics`");
+        return None;
+    }
+    if TAKEN.contains(&first) {
+        report.invalid(
+            key,
+            format!("`{first}` is a route of the API"),
+            "write another path, such as `/metrics`",
+        );
+        return None;
+    }
+    Some(path)
 }
 
 fn tls(tls: &runtime::HttpTls, report: &mut Report<'_>) -> Option<spec::HttpTls> {

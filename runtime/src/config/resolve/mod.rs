@@ -6,6 +6,7 @@ mod connector;
 mod http;
 mod runtime;
 mod streams;
+mod telemetry;
 mod transforms;
 mod unsupported;
 

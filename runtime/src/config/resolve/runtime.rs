@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::{checks, http, unsupported};
+use super::{checks, http, telemetry, unsupported};
 use crate::config::{
     problem::Report,
     runtime::{self, ConfigType, RuntimeConfig},
@@ -36,7 +36,7 @@ pub(in crate::config) fn runtime(config: RuntimeConfig, report: &mut Report<'_>)
         state: state(config.state, report),
         http: http::http(config.http, report),
         logging: logging(config.logging, report),
-        telemetry: telemetry(config.telemetry),
+        telemetry: telemetry::telemetry(config.telemetry, report),
         plugins: spec::Plugins {
             worker_threads: config.plugins.worker_threads,
             search_paths: config
@@ -246,12 +246,6 @@ fn logging(logging: runtime::Logging, report: &mut Report<'_>) -> spec::Logging 
             runtime::LogFormat::Json => spec::LogFormat::Json,
         },
         level: logging.level,
-    }
-}
-
-fn telemetry(telemetry: runtime::Telemetry) -> spec::Telemetry {
-    spec::Telemetry {
-        enabled: telemetry.enabled,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::config::{
     connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig},
     problem::{Code, Report},
-    runtime::{ConfigType, Metrics, RuntimeConfig},
+    runtime::{ConfigType, RuntimeConfig},
 };
 
 use super::streams::Entry;
@@ -17,20 +17,11 @@ const LEAVE_OUT: &str = "leave it out";
 const REFERENCES: [&str; 2] = ["${env:", "${file:"];
 
 pub(super) fn runtime(config: &RuntimeConfig, report: &mut Report<'_>) {
-    let http = &config.http;
-    let keys = [
-        (
-            config.connectors.config_type == ConfigType::Http,
-            "connectors.config_type",
-            "use `local`",
-        ),
-        (
-            http.metrics.endpoint != Metrics::default().endpoint,
-            "http.metrics.endpoint",
-            LEAVE_OUT,
-        ),
-        (config.telemetry.enabled, "telemetry.enabled", LEAVE_OUT),
-    ];
+    let keys = [(
+        config.connectors.config_type == ConfigType::Http,
+        "connectors.config_type",
+        "use `local`",
+    )];
     refuse(keys, report);
 }
 
