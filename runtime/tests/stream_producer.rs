@@ -8,7 +8,7 @@ mod harness {
     pub mod proxy;
 }
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use harness::{
@@ -492,6 +492,35 @@ async fn messages_for_partitions_that_are_gone_go_to_those_that_are_left() {
     let mut expected = keys;
     expected.sort_unstable();
     assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn partitions_that_are_added_are_used_a_minute_later() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let producer = producer(&broker.iggy(), &[topic.output()]).await;
+    let batch = || -> Vec<_> {
+        let keys = (0..20).map(|number| format!("key-{number}"));
+        keys.map(|key| (0, keyed(&key, key.clone()))).collect()
+    };
+    send(&producer, batch()).await;
+    topic
+        .client
+        .create_partitions(&topic.stream_id(), &topic.id(), 3)
+        .await
+        .unwrap();
+    send(&producer, batch()).await;
+    assert_eq!(topic.read(0).await.len(), 40, "nobody has counted yet");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    send(&producer, batch()).await;
+    let mut counts = Vec::new();
+    for partition in 0..4 {
+        counts.push(topic.read(partition).await.len());
+    }
+    assert_eq!(counts.iter().sum::<usize>(), 60);
+    assert!(counts[1..].iter().all(|count| *count > 0), "{counts:?}");
 }
 
 #[tokio::test]

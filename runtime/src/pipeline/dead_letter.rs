@@ -10,6 +10,10 @@ use crate::config::spec::Direction;
 
 /// Longest value of a header, by Iggy's rules.
 const MAX_VALUE: usize = 255;
+/// Longest payload, by Iggy's rules.
+const MAX_PAYLOAD: usize = 64_000_000;
+/// Payload of one part of what is too large.
+const PART: usize = 8 * 1024 * 1024;
 
 /// What is the same in every dead letter of a connector.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ pub struct Sender {
 pub struct Reason<'a> {
     /// `decode`, `transform`, `encode` or `deliver`.
     pub stage: &'static str,
-    /// A stable word: `invalid` or `exhausted`.
+    /// A stable word: `invalid`, `exhausted` or `unconfirmed`.
     pub code: &'static str,
     pub error: &'a str,
     /// How often it was tried.
@@ -55,8 +59,38 @@ impl fmt::Display for Place<'_> {
 }
 
 impl Sender {
-    /// The dead letter of a message with these headers and this payload.
-    pub fn letter(
+    /// The dead letter of a message with these headers and this payload. What Iggy would not take as it is, because it is too large or
+    /// because its headers are none, comes in parts whose payloads are to be joined.
+    pub fn letters(
+        &self,
+        headers: &Bytes,
+        payload: &Bytes,
+        place: Place<'_>,
+        reason: &Reason<'_>,
+    ) -> Vec<Produced> {
+        if payload.len() <= MAX_PAYLOAD && headers::decode(headers).is_ok() {
+            return vec![self.letter(headers, payload, place, reason)];
+        }
+        let parts: Vec<_> = parts("headers", headers)
+            .chain(parts("payload", payload))
+            .collect();
+        let letter = uuid::Uuid::new_v4().to_string();
+        let part = |(at, (of, bytes)): (usize, &(&str, Bytes))| {
+            let mut headers = self.headers(place, reason);
+            push(&mut headers, "dlq.letter", &letter);
+            push(&mut headers, "dlq.part", &(at + 1).to_string());
+            push(&mut headers, "dlq.parts", &parts.len().to_string());
+            push(&mut headers, "dlq.part_of", of);
+            Produced {
+                headers: headers.into(),
+                payload: bytes.clone(),
+                ..Produced::default()
+            }
+        };
+        parts.iter().enumerate().map(part).collect()
+    }
+
+    fn letter(
         &self,
         headers: &Bytes,
         payload: &Bytes,
@@ -108,6 +142,15 @@ impl Sender {
         }
         bytes
     }
+}
+
+/// The bytes in pieces that are sent with ease, each with what it is a part of.
+fn parts<'a>(of: &'a str, bytes: &'a Bytes) -> impl Iterator<Item = (&'a str, Bytes)> {
+    let starts = (0..bytes.len()).step_by(PART);
+    starts.map(move |start| {
+        let end = bytes.len().min(start + PART);
+        (of, bytes.slice(start..end))
+    })
 }
 
 /// Appends one text header in Iggy's encoding, in which headers stand one after another. An empty value is left out.
@@ -169,6 +212,63 @@ mod tests {
             partition_and_offset: Some((1, 42)),
         };
         sender().letter(headers, &Bytes::from_static(b"{"), place, &reason)
+    }
+
+    fn letters(headers: &Bytes, payload: &Bytes) -> Vec<Produced> {
+        let reason = Reason {
+            stage: "deliver",
+            code: "invalid",
+            error: "too large",
+            attempts: 1,
+        };
+        let topic = topic();
+        let place = Place {
+            topic: &topic,
+            partition_and_offset: None,
+        };
+        sender().letters(headers, payload, place, &reason)
+    }
+
+    /// The payloads of the parts of something, joined.
+    fn joined_parts(letters: &[Produced], of: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (at, letter) in letters.iter().enumerate() {
+            let headers = headers::decode(&letter.headers).unwrap();
+            let text = |key| text(&headers, key).unwrap();
+            assert_eq!(text("dlq.part"), (at + 1).to_string());
+            assert_eq!(text("dlq.parts"), letters.len().to_string());
+            assert_eq!(text("dlq.error"), "too large");
+            if text("dlq.part_of") == of {
+                bytes.extend_from_slice(&letter.payload);
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_iggy_would_not_take_comes_in_parts_and_is_whole_when_they_are_joined() {
+        let large: Bytes = (0..MAX_PAYLOAD + 1).map(|at| at as u8).collect();
+        let fits = large.slice(1..);
+        assert_eq!(letters(&Bytes::new(), &fits).len(), 1);
+        let parts = letters(&Bytes::new(), &large);
+        assert!(parts.iter().all(|part| part.payload.len() <= PART));
+        assert!(joined_parts(&parts, "payload") == large);
+        assert!(joined_parts(&parts, "headers").is_empty());
+
+        let too_many = Bytes::from(vec![7; headers::MAX_ENCODED_LEN + 1]);
+        let none = Bytes::from_static(&[1, 2, 3]);
+        for headers in [too_many, none] {
+            let payload = Bytes::from_static(b"{}");
+            let parts = letters(&headers, &payload);
+            assert_eq!(parts.len(), 2);
+            assert!(joined_parts(&parts, "headers") == headers);
+            assert_eq!(joined_parts(&parts, "payload"), b"{}");
+            let name = |part: &Produced| {
+                let headers = headers::decode(&part.headers).unwrap();
+                text(&headers, "dlq.letter").unwrap()
+            };
+            assert_eq!(name(&parts[0]), name(&parts[1]));
+        }
     }
 
     fn text(headers: &UserHeaders, key: &str) -> Option<String> {

@@ -103,7 +103,12 @@ impl<'a, D: Producer> Policy<'a, D> {
 
     /// Whether the connector may go on after these failures.
     fn admit(&mut self, received: usize, failed: &[Undeliverable<'_>]) -> Result<(), Failure> {
-        let is_within = self.tolerance.admits(received, failed.len());
+        // Where delivery is at most once an outage is no sign of a broken connector.
+        let failures = failed.iter();
+        let counted = failures
+            .filter(|message| message.reason.code != UNCONFIRMED)
+            .count();
+        let is_within = self.tolerance.admits(received, counted);
         let Some(first) = failed.first() else {
             return Ok(());
         };
@@ -138,7 +143,7 @@ impl<'a, D: Producer> Policy<'a, D> {
 
     fn on(&self, code: &str) -> OnFailure {
         match code {
-            EXHAUSTED => self.spec.on_exhausted,
+            EXHAUSTED | UNCONFIRMED => self.spec.on_exhausted,
             _ => self.spec.on_invalid,
         }
     }
@@ -154,16 +159,14 @@ impl<'a, D: Producer> Policy<'a, D> {
                 "dead letters are asked for, but there is no [dlq]",
             ));
         };
-        let letter = |message: &&Undeliverable<'_>| {
+        let letters = |message: &&Undeliverable<'_>| {
             let Produced {
                 headers, payload, ..
             } = &message.original;
-            (
-                0,
-                sender.letter(headers, payload, message.place, &message.reason),
-            )
+            let letters = sender.letters(headers, payload, message.place, &message.reason);
+            letters.into_iter().map(|letter| (0, letter))
         };
-        let mut letters = failed.iter().map(letter).collect();
+        let mut letters = failed.iter().flat_map(letters).collect();
         let mut attempts = Attempts::new("dead letter", self.retry, self.monitor, stop);
         let mut shipment = loop {
             match producer.prepare(&mut letters).await {
@@ -191,3 +194,5 @@ impl<'a, D: Producer> Policy<'a, D> {
 pub const INVALID: &str = "invalid";
 /// [`Reason::code`] of a message that was tried as often as the policy allows.
 pub const EXHAUSTED: &str = "exhausted";
+/// [`Reason::code`] of a message that was tried once, because delivery is at most once.
+pub const UNCONFIRMED: &str = "unconfirmed";

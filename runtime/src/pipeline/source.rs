@@ -6,6 +6,8 @@
 //! `[retry] max_retries` bounds how often Iggy may refuse a batch's messages; `on_exhausted` says what becomes of those that it has not
 //! taken then. Everything else is tried again without end: polls, a broker out of reach, a connection that breaks, a topic that is
 //! missing, the save of the state, the plugin's own settling.
+//!
+//! Where delivery is at most once, the state is saved before the only attempt at sending.
 
 mod load;
 mod poller;
@@ -22,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{load::Sum, poller::Poller, routes::Routes, settler::Settler, shipper::Shipper};
 use super::{
-    Failure, FailureKind, GivenUp, Monitor, Producer, SourcePlugin, Stages, StateStore,
+    Attempts, Failure, FailureKind, GivenUp, Monitor, Producer, SourcePlugin, Stages, StateStore,
     policy::Policy,
 };
+use crate::config::spec::{self, Delivery};
 
 /// One `[[streams]]` entry of a source.
 pub struct Output {
@@ -40,6 +43,7 @@ pub struct Source<'a, P, S, D> {
     pub state: &'a S,
     /// At least one; the first takes the messages that name no route.
     pub outputs: &'a [Output],
+    pub delivery: Delivery,
     /// The wait after an empty poll.
     pub poll_interval: Duration,
     pub policy: Policy<'a, D>,
@@ -101,6 +105,8 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
         let mut shipper = Shipper {
             outputs: self.outputs,
             routes: Routes::new(self.outputs),
+            delivery: self.delivery,
+            state: self.state,
             policy: &mut self.policy,
             monitor: self.monitor,
         };
@@ -120,6 +126,21 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             .into_iter()
             .try_for_each(|ended| ended.or_else(unless_stopped))
     }
+}
+
+/// Makes a batch's state durable, however long it takes.
+async fn save<S: StateStore>(
+    store: &S,
+    state: Bytes,
+    retry: spec::Backoff,
+    monitor: &Monitor,
+    halt: &CancellationToken,
+) -> Result<(), Failure> {
+    let mut attempts = Attempts::new("save", retry.without_end(), monitor, halt);
+    while let Err(failure) = store.save(state.clone()).await {
+        attempts.pause(failure).await?;
+    }
+    Ok(())
 }
 
 /// A call that ended because the connector is being stopped is no failure.

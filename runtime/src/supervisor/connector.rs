@@ -201,6 +201,7 @@ impl Connector {
             plugin: &plugin,
             state: &store,
             outputs: &targets,
+            delivery: self.spec.delivery,
             poll_interval: outputs[0].poll_interval,
             max_in_flight: plugin.traits().max_in_flight,
             policy: self.policy(library, dead_letters.as_ref()),

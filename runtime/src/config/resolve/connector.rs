@@ -106,6 +106,7 @@ where
     if config.path.as_deref().is_none_or(str::is_empty) {
         report.missing("path", "name the plugin's library");
     }
+    let errors = errors(&config, report);
     let transforms = transforms(config.transforms, report);
     if !transforms.is_empty() {
         transformable(&config.streams, report);
@@ -151,7 +152,7 @@ where
         },
         retry: retry(&config.retry, report),
         restart: restart(&config.restart, report),
-        errors: errors(&config.errors, config.dlq.is_some(), report),
+        errors,
         dlq: config.dlq.map(|dlq| Dlq {
             stream: dlq.stream,
             topic: dlq.topic.unwrap_or_else(|| key.clone()),
@@ -160,8 +161,24 @@ where
     })
 }
 
-/// Invalid records go to the dead letters where there are any; nothing else is given up without being asked for.
-fn errors(written: &connector::Errors, has_dlq: bool, report: &mut Report<'_>) -> Errors {
+/// Invalid records go to the dead letters where there are any; nothing else is given up without being asked for, which delivery at
+/// most once is.
+fn errors<S>(config: &ConnectorConfig<S>, report: &mut Report<'_>) -> Errors {
+    let (written, has_dlq) = (&config.errors, config.dlq.is_some());
+    let is_tried_once = config.delivery == connector::Delivery::AtMostOnce;
+    if is_tried_once && written.on_exhausted == Some(Policy::Stop) {
+        report.add(
+            "errors.on_exhausted",
+            Code::Conflict,
+            "`delivery` is `at_most_once`, which goes on after one attempt",
+            Some("write `dlq` or `skip`, or leave one of them out"),
+        );
+    }
+    let given_up = match (is_tried_once, has_dlq) {
+        (false, _) => OnFailure::Stop,
+        (true, true) => OnFailure::Dlq,
+        (true, false) => OnFailure::Skip,
+    };
     let without = if has_dlq {
         OnFailure::Dlq
     } else {
@@ -181,7 +198,7 @@ fn errors(written: &connector::Errors, has_dlq: bool, report: &mut Report<'_>) -
     let tolerance = written.tolerance.as_ref();
     Errors {
         on_invalid: policy("errors.on_invalid", written.on_invalid, without),
-        on_exhausted: policy("errors.on_exhausted", written.on_exhausted, OnFailure::Stop),
+        on_exhausted: policy("errors.on_exhausted", written.on_exhausted, given_up),
         tolerance: tolerance.map_or_else(Tolerance::default, |tolerance| Tolerance {
             failures: u64::from(tolerance.failures),
             of_last: u64::from(tolerance.of_last),

@@ -7,6 +7,7 @@ use crate::config::{
     connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig},
     problem::{Code, Report},
     runtime::{ConfigType, RuntimeConfig},
+    spec::Direction,
 };
 
 use super::streams::Entry;
@@ -28,7 +29,7 @@ pub(super) fn runtime(config: &RuntimeConfig, report: &mut Report<'_>) {
 pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
     let keys = [
         (
-            config.delivery == Delivery::AtMostOnce,
+            config.delivery == Delivery::AtMostOnce && S::DIRECTION == Direction::Sink,
             "delivery",
             "leave it out: messages are delivered at least once",
         ),

@@ -6,7 +6,7 @@ use super::{Output, routes::Routes};
 use crate::pipeline::{
     Produced, Rejected, Unsent,
     dead_letter::{Place, Reason},
-    policy::{EXHAUSTED, INVALID, Undeliverable},
+    policy::{INVALID, Undeliverable},
 };
 
 /// A polled batch. What is neither sent nor failed of it was filtered out.
@@ -19,7 +19,7 @@ pub(super) struct Load {
     pub(super) failed: Vec<Failed>,
     /// By position in the batch, as they were polled; empty where no stage changes anything.
     originals: Vec<Produced>,
-    received: usize,
+    pub(super) received: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -151,11 +151,17 @@ impl Load {
     }
 
     /// Notes what Iggy has not taken, and what will not be tried again.
-    pub(super) fn give_up(&mut self, given_up: Vec<(usize, Produced)>, error: &str, attempts: u32) {
+    pub(super) fn give_up(
+        &mut self,
+        given_up: Vec<(usize, Produced)>,
+        code: &'static str,
+        error: &str,
+        attempts: u32,
+    ) {
         for (position, message) in given_up {
             let failed = self.failed(position, message);
             self.failed.push(Failed {
-                code: EXHAUSTED,
+                code,
                 error: error.to_owned(),
                 attempts,
                 ..failed

@@ -1,11 +1,10 @@
 //! The last stage of a source: saves the state and tells the plugin what became of each batch.
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::{InFlight, Lost, Settled, given_up};
+use super::{InFlight, Lost, Settled, given_up, save};
 use crate::{
     config::spec,
     pipeline::{Attempts, Failure, GivenUp, Monitor, Settlement, SourcePlugin, StateStore},
@@ -38,7 +37,7 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
                 .map_while(|batch| batch.batch.as_mut().ok());
             let state = confirmed.filter_map(|batch| batch.state.take()).last();
             if let (Some(state), Ok(())) = (state, &ended) {
-                ended = self.save(state, halt).await;
+                ended = save(self.state, state, self.retry, self.monitor, halt).await;
             }
             for batch in waiting.drain(..) {
                 let given_up = ended.as_ref().err().map(given_up);
@@ -93,14 +92,6 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
             info!(received, "batch produced");
         } else {
             debug!(received, "batch produced");
-        }
-        Ok(())
-    }
-
-    async fn save(&self, state: Bytes, halt: &CancellationToken) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("save", self.retry, self.monitor, halt);
-        while let Err(failure) = self.state.save(state.clone()).await {
-            attempts.pause(failure).await?;
         }
         Ok(())
     }

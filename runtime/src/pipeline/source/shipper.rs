@@ -1,24 +1,34 @@
 //! The middle stage of a source: prepares each batch and sends it until Iggy has confirmed what it can take.
 
+use bytes::Bytes;
 use iggy_connector_message::TopicMetadata;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, error};
 
-use super::{Confirmed, InFlight, Lost, Output, Settled, given_up, load::Load, routes::Routes};
-use crate::pipeline::{
-    Attempts, Failure, FailureKind, Monitor, Polled, Producer, Shipment, Unsent, policy::Policy,
+use super::{
+    Confirmed, InFlight, Lost, Output, Settled, given_up, load::Load, routes::Routes, save,
+};
+use crate::{
+    config::spec::Delivery,
+    pipeline::{
+        Attempts, Failure, FailureKind, GivenUp, Monitor, Polled, Producer, Shipment, StateStore,
+        Unsent,
+        policy::{EXHAUSTED, Policy, UNCONFIRMED},
+    },
 };
 
 /// The middle stage: prepares and sends, batch after batch.
-pub(super) struct Shipper<'a, 'p, D> {
+pub(super) struct Shipper<'a, 'p, S, D> {
     pub(super) outputs: &'a [Output],
     pub(super) routes: Routes,
+    pub(super) delivery: Delivery,
+    pub(super) state: &'a S,
     pub(super) policy: &'a mut Policy<'p, D>,
     pub(super) monitor: &'a Monitor,
 }
 
-impl<D: Producer> Shipper<'_, '_, D> {
+impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
     /// After a failure the batches that wait behind it are given up, too.
     pub(super) async fn run<C: Producer>(
         &mut self,
@@ -35,22 +45,15 @@ impl<D: Producer> Shipper<'_, '_, D> {
             permit,
         }) = polled.recv().await
         {
-            let delivered = match &ended {
+            let (batch, delivered) = match &ended {
                 Ok(()) => self.deliver(batch, producer, halt).await,
-                Err(_) => Err(Failure::new(
-                    FailureKind::Cancelled,
-                    "an earlier batch was given up",
-                )),
+                Err(_) => (Err(Lost(GivenUp::Stopped)), Ok(())),
             };
-            let batch = delivered.map_err(|failure| {
-                let lost = Lost(given_up(&failure));
-                if ended.is_ok() {
-                    ended = Err(failure);
-                }
+            if delivered.is_err() {
+                ended = delivered;
                 // No further batch is polled, or the ones behind this one would overtake it.
                 halt.cancel();
-                lost
-            });
+            }
             let in_flight = InFlight {
                 poll,
                 received,
@@ -64,61 +67,79 @@ impl<D: Producer> Shipper<'_, '_, D> {
         ended
     }
 
-    /// Prepares and sends one batch, and settles what cannot be sent of it.
+    /// Prepares and sends one batch, and settles what cannot be sent of it. A batch that was tried once may be confirmed and end the
+    /// run all the same.
     async fn deliver<C: Producer>(
         &mut self,
         polled: Polled,
         producer: &C,
         halt: &CancellationToken,
-    ) -> Result<Confirmed, Failure> {
-        let received = polled.messages.len();
+    ) -> (Settled, Result<(), Failure>) {
+        let mut state = polled.state;
         let mut load = Load::new(self.outputs, &self.routes, polled.schema, polled.messages);
+        let mut tried = Ok(false);
         if !load.messages.is_empty() && !self.stops_for(&load) {
-            self.send(&mut load, producer, halt).await?;
+            tried = self.send(&mut load, &mut state, producer, halt).await;
         }
+        let failed = load.failed.len();
+        let ended = match tried {
+            Ok(_) => self.settle(&load, halt).await,
+            Err(failure) => return (Err(Lost(given_up(&failure))), Err(failure)),
+        };
+        if let (Err(failure), Ok(false)) = (&ended, tried) {
+            return (Err(Lost(given_up(failure))), ended);
+        }
+        if ended.is_err() {
+            // It is not offered again, and so its failures count although they could not be settled as they should.
+            error!(failed, "messages lost: they were tried once");
+            self.monitor.counters.failed(failed);
+        }
+        let has_letters = ended.is_ok();
+        let sum = load.sum(
+            |code| match has_letters && self.policy.is_dead_lettered(code) {
+                true => Unsent::DeadLettered,
+                false => Unsent::Skipped,
+            },
+        );
+        debug!(poll = polled.poll, sent = sum.sent, "batch confirmed");
+        (Ok(Confirmed { sum, state }), ended)
+    }
+
+    async fn settle(&mut self, load: &Load, halt: &CancellationToken) -> Result<(), Failure> {
         let nowhere = TopicMetadata {
             stream: String::new(),
             topic: String::new(),
         };
         let failed = load.undeliverable(self.outputs, &nowhere);
-        self.policy.settle(received, &failed, halt).await?;
-        let sum = load.sum(|code| match self.policy.is_dead_lettered(code) {
-            true => Unsent::DeadLettered,
-            false => Unsent::Skipped,
-        });
-        debug!(poll = polled.poll, sent = sum.sent, "batch confirmed");
-        Ok(Confirmed {
-            sum,
-            state: polled.state,
-        })
+        self.policy.settle(load.received, &failed, halt).await
     }
 
-    /// Sends until everything is confirmed, refused for good or given up by policy.
+    /// Sends until nothing is left that may still be sent. Whether it was the only attempt that there may be.
     async fn send<C: Producer>(
         &self,
         load: &mut Load,
+        state: &mut Option<Bytes>,
         producer: &C,
         halt: &CancellationToken,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let mut shipment = self.prepare(load, producer, halt).await?;
         load.reject(shipment.take_rejected(), 1);
         if self.stops_for(load) {
-            return Ok(());
+            return Ok(false);
         }
-        let mut attempts = Attempts::new("send", self.policy.retry(), self.monitor, halt);
-        while let Err(failure) = producer.send(&mut shipment).await {
-            let reason = failure.message.clone();
-            match attempts.pause(failure).await {
-                Ok(()) => {}
-                Err(failure) if self.goes_on_after(&failure) => {
-                    load.give_up(shipment.give_up(), &reason, attempts.count());
-                    break;
+        match self.delivery {
+            Delivery::AtLeastOnce => {
+                self.confirm(&mut shipment, load, producer, halt).await?;
+                Ok(false)
+            }
+            Delivery::AtMostOnce => {
+                if let Some(state) = state.take() {
+                    save(self.state, state, self.policy.retry(), self.monitor, halt).await?;
                 }
-                Err(failure) => return Err(failure),
+                self.try_once(&mut shipment, load, producer).await;
+                Ok(true)
             }
         }
-        load.reject(shipment.take_rejected(), attempts.count());
-        Ok(())
     }
 
     async fn prepare<C: Producer>(
@@ -134,6 +155,44 @@ impl<D: Producer> Shipper<'_, '_, D> {
                 Ok(shipment) => return Ok(shipment),
                 Err(failure) => attempts.pause(failure).await?,
             }
+        }
+    }
+
+    /// Sends until everything is confirmed, refused for good or given up by policy.
+    async fn confirm<C: Producer>(
+        &self,
+        shipment: &mut C::Shipment,
+        load: &mut Load,
+        producer: &C,
+        halt: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut attempts = Attempts::new("send", self.policy.retry(), self.monitor, halt);
+        while let Err(failure) = producer.send(shipment).await {
+            let reason = failure.message.clone();
+            match attempts.pause(failure).await {
+                Ok(()) => {}
+                Err(failure) if self.goes_on_after(&failure) => {
+                    load.give_up(shipment.give_up(), EXHAUSTED, &reason, attempts.count());
+                    break;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        load.reject(shipment.take_rejected(), attempts.count());
+        Ok(())
+    }
+
+    /// Whatever it fails for, what is not confirmed now is not sent again.
+    async fn try_once<C: Producer>(
+        &self,
+        shipment: &mut C::Shipment,
+        load: &mut Load,
+        producer: &C,
+    ) {
+        let sent = producer.send(shipment).await;
+        load.reject(shipment.take_rejected(), 1);
+        if let Err(failure) = sent {
+            load.give_up(shipment.give_up(), UNCONFIRMED, &failure.message, 1);
         }
     }
 

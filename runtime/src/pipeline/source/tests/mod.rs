@@ -1,5 +1,6 @@
 //! The loop of a source against fakes: what is sent, saved, settled and counted, in which order.
 
+mod at_most_once;
 mod attempts;
 mod invalid;
 mod order;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Output, Source};
 use crate::{
-    config::spec,
+    config::spec::{self, Delivery},
     pipeline::{
         Counts, Failure, FailureKind, Monitor, Polled, Produced, Settlement, SourcePlugin, Stages,
         StateStore,
@@ -104,6 +105,7 @@ struct Case {
     errors: spec::Errors,
     max_attempts: u32,
     max_in_flight: u32,
+    is_tried_once: bool,
 }
 
 /// Failures of sends that confirm nothing.
@@ -138,6 +140,10 @@ async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
         plugin: &plugin,
         state: &store,
         outputs: &outputs,
+        delivery: match case.is_tried_once {
+            true => Delivery::AtMostOnce,
+            false => Delivery::AtLeastOnce,
+        },
         poll_interval: Duration::from_millis(100),
         max_in_flight: case.max_in_flight,
         policy: policy(case.errors, case.max_attempts, &dead_letters, &monitor),
