@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::{
     Code, Environment, Loaded, Origin, Problems, load_with,
-    spec::{self, Allowed, Direction, Errors, OnFailure, Restart, Streams},
+    spec::{self, Allowed, Delivery, Direction, Errors, OnFailure, Restart, Streams},
 };
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -958,6 +958,36 @@ fn outputs_that_messages_could_not_tell_apart_are_refused() {
         assert_eq!(reasons.len(), 1, "{reasons:?}");
         assert!(reasons[0].contains(expected), "{reasons:?}");
     }
+}
+
+#[test]
+fn a_source_that_delivers_at_most_once_goes_on_after_one_attempt() {
+    let once = |more: &str| {
+        let streams = "streams = [{ stream = 's', topic = 't' }]";
+        Site::toml(&format!(
+            "[sources.k]\npath = 'p'\n{streams}\ndelivery = 'at_most_once'\n{more}"
+        ))
+    };
+    for (more, on_exhausted) in [
+        ("", OnFailure::Skip),
+        ("dlq.stream = 'd'", OnFailure::Dlq),
+        (
+            "dlq.stream = 'd'\nerrors.on_exhausted = 'skip'",
+            OnFailure::Skip,
+        ),
+    ] {
+        let loaded = once(more).loaded();
+        let spec = the_connector(&loaded);
+        assert_eq!(spec.delivery, Delivery::AtMostOnce);
+        assert_eq!(spec.errors.on_exhausted, on_exhausted, "{more}");
+    }
+    let reasons = once("errors.on_exhausted = 'stop'").reasons();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(
+        reasons[0].contains("`sources.k.errors.on_exhausted`")
+            && reasons[0].contains("goes on after one attempt"),
+        "{reasons:?}"
+    );
 }
 
 #[test]
