@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::{
     Code, Environment, Loaded, Origin, Problems, load_with,
-    spec::{self, Allowed, Delivery, Direction, Errors, OnFailure, Restart, Streams},
+    spec::{self, Allowed, Delivery, Direction, Errors, OnFailure, Restart, StartFrom, Streams},
 };
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -846,8 +846,25 @@ fn the_files_of_https_must_be_named() {
 }
 
 #[test]
+fn a_wrong_start_is_told_with_its_line_and_a_remedy() {
+    let reasons = Site::toml(
+        "[sinks.k]\npath = 'p'\n[[sinks.k.streams]]\nstream = 's'\ntopics = ['t']\nstart_from = 'latest'",
+    )
+    .reasons();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    for part in [
+        "config.toml:6",
+        "sinks.k.streams[0].start_from",
+        "`next`",
+        "`offset:42`",
+    ] {
+        assert!(reasons[0].contains(part), "{reasons:?}");
+    }
+}
+
+#[test]
 fn a_sink_says_how_it_reads() {
-    let streams = "streams = [{ stream = 's', topics = ['t'], batch_timeout = '20ms' }]";
+    let streams = "streams = [{ stream = 's', topics = ['t'], batch_timeout = '20ms', start_from = 'offset:7' }]";
     let sink = |more: &str| Site::toml(&format!("[sinks.k]\npath = 'p'\n{streams}\n{more}"));
     let loaded = sink("consumer.exclusive = true").loaded();
     let connector = the_connector(&loaded);
@@ -856,6 +873,7 @@ fn a_sink_says_how_it_reads() {
         panic!("{:?}", connector.streams);
     };
     assert_eq!(inputs[0].batch_timeout, Duration::from_millis(20));
+    assert_eq!(inputs[0].start_from, StartFrom::Offset(7));
     let reasons = sink("consumer.exclusive = 'yes'").reasons();
     assert!(reasons[0].contains("consumer.exclusive"), "{reasons:?}");
     let source = "[sources.k]\npath = 'p'\nstreams = [{ stream = 's', topic = 't' }]\n";
@@ -880,7 +898,6 @@ fn what_has_no_effect_yet_is_refused() {
         ("", "max_in_flight = 2"),
         ("", "health.interval = '1s'"),
         ("", "plugin_config.password = 'a${env:PASSWORD}'"),
-        (", start_from = 'last'", ""),
         (", codec = {}", ""),
         (", contract = {}", ""),
         (", avro_schema_path = 'x'", ""),

@@ -6,7 +6,11 @@ use iggy_connector_message::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{spec::Direction, values::HumanDuration};
+use super::{
+    spec::{Direction, StartFrom},
+    start::Start,
+    values::HumanDuration,
+};
 
 /// A connector with streams of type `S`: [`InputConfig`] or [`OutputConfig`].
 #[derive(Serialize, Deserialize)]
@@ -73,7 +77,7 @@ pub(super) struct InputConfig {
     pub(super) poll_interval: HumanDuration,
     /// Default: `iggy-connect-sink-` and the key.
     pub(super) consumer_group: Option<String>,
-    pub(super) start_from: String,
+    pub(super) start_from: Start,
     /// Of a topic that is created.
     pub(super) partitions: u32,
     /// Whether a missing stream or topic is created.
@@ -263,7 +267,7 @@ impl Default for InputConfig {
             batch_timeout: HumanDuration::secs(0),
             poll_interval: HumanDuration::millis(5),
             consumer_group: None,
-            start_from: "first".into(),
+            start_from: Start(StartFrom::First),
             partitions: 1,
             create: true,
             codec: None,

@@ -15,6 +15,7 @@ mod reader;
 mod resolve;
 mod runtime;
 pub mod spec;
+mod start;
 mod strict;
 mod suggest;
 mod values;

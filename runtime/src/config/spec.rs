@@ -284,9 +284,40 @@ pub struct Input {
     /// The wait when every partition was empty.
     pub poll_interval: Duration,
     pub consumer_group: String,
+    pub start_from: StartFrom,
     /// Created when missing, with this many partitions (as for sources: a sink may be started first).
     pub partitions: u32,
     pub create: bool,
+}
+
+/// Where a group begins to read a partition of which it has stored nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the first message there is.
+    #[default]
+    First,
+    /// At the last message there is.
+    Last,
+    /// Behind the last message there is.
+    Next,
+    Offset(u64),
+    /// At the first message that Iggy took in at this time or later, in µs since the epoch.
+    Timestamp(u64),
+}
+
+impl std::fmt::Display for StartFrom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::First => f.write_str("first"),
+            Self::Last => f.write_str("last"),
+            Self::Next => f.write_str("next"),
+            Self::Offset(offset) => write!(f, "offset:{offset}"),
+            Self::Timestamp(micros) => {
+                let time = std::time::UNIX_EPOCH + Duration::from_micros(*micros);
+                write!(f, "timestamp:{}", humantime::format_rfc3339_micros(time))
+            }
+        }
+    }
 }
 
 /// One `[[streams]]` entry of a source.

@@ -1,4 +1,4 @@
-//! The state of one source in a file: the pipeline's `StateStore`, and what the supervisor needs to load it and start over.
+//! The state of one connector in a file: the pipeline's `StateStore`, and what the supervisor needs to load it and start over.
 
 use std::{
     fs, io,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::pipeline::{Failure, StateStore};
 
-/// The state of one source.
+/// The state of one connector.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     inner: Arc<Inner>,
@@ -25,7 +25,17 @@ struct Inner {
     folder: Folder,
     /// In the folder and in its index.
     name: String,
+    owner: Owner,
     open: Mutex<Option<Open>>,
+}
+
+/// Whose state it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Without it the source would start over: the folder's index lists it, and a missing one is an error.
+    Source,
+    /// Without it `start_from` is resolved once more, for what the group has not stored at the broker.
+    Sink,
 }
 
 #[derive(Debug)]
@@ -36,11 +46,12 @@ struct Open {
 }
 
 impl FileStore {
-    pub(super) fn new(folder: Folder, name: String) -> Self {
+    pub(super) fn new(folder: Folder, name: String, owner: Owner) -> Self {
         Self {
             inner: Arc::new(Inner {
                 folder,
                 name,
+                owner,
                 open: Mutex::new(None),
             }),
         }
@@ -127,12 +138,7 @@ impl Inner {
 
     fn delete(&self) -> Result<(), Failure> {
         let mut open = self.open();
-        self.folder
-            .index()
-            .as_mut()
-            .map_err(|failure| failure.clone())?
-            .remove(&self.name)
-            .map_err(|error| self.undeleted(&error))?;
+        self.unlist()?;
         *open = None;
         let path = self.path();
         match fs::remove_file(&path) {
@@ -147,8 +153,9 @@ impl Inner {
         match Slots::open(&path) {
             Ok(Some(found)) => Ok(Some(found)),
             Ok(None) if self.is_listed()? => Err(Failure::fatal(format!(
-                "saved state {} is missing: put it back, or reset the source's offsets to start over",
-                path.display()
+                "saved state {} is missing: put it back, or {}",
+                path.display(),
+                self.owner.start_over()
             ))),
             Ok(None) => Ok(None),
             Err(slots::Error::Io(error)) => Err(Failure::fatal(format!(
@@ -156,18 +163,22 @@ impl Inner {
                 path.display()
             ))),
             Err(slots::Error::Damaged(how)) => Err(Failure::fatal(format!(
-                "saved state {} is damaged ({how}): restore it from a backup, or reset the source's offsets to start over",
-                path.display()
+                "saved state {} is damaged ({how}): restore it from a backup, or {}",
+                path.display(),
+                self.owner.start_over()
             ))),
             Err(slots::Error::Newer(version)) => Err(Failure::fatal(format!(
-                "saved state {} has format {version}, written by a later version of this daemon: run that one, or reset the \
-                 source's offsets to start over",
-                path.display()
+                "saved state {} has format {version}, written by a later version of this daemon: run that one, or {}",
+                path.display(),
+                self.owner.start_over()
             ))),
         }
     }
 
     fn is_listed(&self) -> Result<bool, Failure> {
+        if self.owner == Owner::Sink {
+            return Ok(false);
+        }
         let index = self.folder.index();
         let index = index.as_ref().map_err(|failure| failure.clone())?;
         Ok(index.contains(&self.name))
@@ -175,11 +186,25 @@ impl Inner {
 
     /// After the file exists: a crash in between leaves a file that is not listed, which is read all the same.
     fn list(&self) -> Result<(), Failure> {
+        if self.owner == Owner::Sink {
+            return Ok(());
+        }
         let mut index = self.folder.index();
         let index = index.as_mut().map_err(|failure| failure.clone())?;
         index
             .insert(&self.name)
             .map_err(|error| self.unsaved(&error))
+    }
+
+    fn unlist(&self) -> Result<(), Failure> {
+        if self.owner == Owner::Sink {
+            return Ok(());
+        }
+        let mut index = self.folder.index();
+        let index = index.as_mut().map_err(|failure| failure.clone())?;
+        index
+            .remove(&self.name)
+            .map_err(|error| self.undeleted(&error))
     }
 
     fn unsaved(&self, error: &io::Error) -> Failure {
@@ -191,5 +216,17 @@ impl Inner {
             "delete saved state {}: {error}",
             self.path().display()
         ))
+    }
+}
+
+impl Owner {
+    /// What else can be done about a state that cannot be used.
+    const fn start_over(self) -> &'static str {
+        match self {
+            Self::Source => "reset the source's offsets to start over",
+            Self::Sink => {
+                "delete it, after which `start_from` is resolved again where nothing is stored"
+            }
+        }
     }
 }

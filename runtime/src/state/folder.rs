@@ -13,7 +13,7 @@ use std::{
 use tracing::warn;
 
 use super::{
-    file::FileStore,
+    file::{FileStore, Owner},
     index::{self, Index},
 };
 use crate::pipeline::Failure;
@@ -60,7 +60,12 @@ impl Folder {
 
     /// The store of a source's state. Two stores of one source must not be used at the same time.
     pub fn source(&self, key: &str) -> FileStore {
-        FileStore::new(self.clone(), format!("source_{key}.state"))
+        FileStore::new(self.clone(), format!("source_{key}.state"), Owner::Source)
+    }
+
+    /// The store of where a sink's groups began. As with sources, one at a time.
+    pub fn sink(&self, key: &str) -> FileStore {
+        FileStore::new(self.clone(), format!("sink_{key}.state"), Owner::Sink)
     }
 
     pub(super) fn path(&self) -> &Path {

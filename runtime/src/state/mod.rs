@@ -1,10 +1,11 @@
-//! Keeps the states of sources in files: one per source, in a folder that one daemon owns at a time.
+//! Keeps the states of connectors in files: one per connector, in a folder that one daemon owns at a time.
 //!
 //! ```text
 //! local_state/
 //!   lock                   held by the daemon that runs
-//!   index                  the state files there should be
+//!   index                  the state files of sources there should be
 //!   source_{key}.state     two slots, written in turn
+//!   sink_{key}.state       the same: where the sink's groups began
 //! ```
 //!
 //! A state that was saved once is either read back or an error: never silently empty, which would start a source over.

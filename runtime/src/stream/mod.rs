@@ -10,7 +10,7 @@ mod settings;
 mod topics;
 
 pub use client::Client;
-pub use consumer::{Consumer, Reading};
+pub use consumer::{Consumer, Reading, Starts};
 pub use dead_letters::DeadLetters;
 pub use producer::{Producer, Shipment};
 

@@ -259,7 +259,9 @@ impl Connector {
         inputs: &[spec::Input],
     ) -> Result<(), Failure> {
         let client = stream::connect(&self.host.iggy, &self.spec.consumer_name).await?;
-        let consumer = stream::Consumer::join(client, inputs, self.reading()).await?;
+        let store = self.host.state.sink(&self.spec.key);
+        let mut starts = stream::Starts::new(store.load().await, store);
+        let consumer = stream::Consumer::join(client, inputs, self.reading(), &mut starts).await?;
         self.connected();
         sink.run(consumer, &self.stop).await
     }

@@ -211,6 +211,7 @@ impl Topic {
             batch_timeout: Duration::ZERO,
             poll_interval: Duration::from_millis(5),
             consumer_group: group.to_owned(),
+            start_from: spec::StartFrom::First,
             partitions: 1,
             create: false,
         }

@@ -1,10 +1,15 @@
 //! Runs a consumer as the pipeline does, with the test in the pipeline's place.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use iggy_connectors::{
     config::spec,
-    pipeline::{Consumer as _, Failure, Fetched, Handout, Position},
+    pipeline::{Consumer as _, Failure, Fetched, Handout, Position, StateStore},
     stream,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
@@ -40,10 +45,17 @@ impl Reader {
     }
 
     pub async fn with(iggy: &spec::Iggy, inputs: &[spec::Input], reading: stream::Reading) -> Self {
-        let client = stream::connect(iggy, "test").await.unwrap();
-        let consumer = stream::Consumer::join(client, inputs, reading)
-            .await
-            .unwrap();
+        let consumer = join(iggy, inputs, reading, &Saved::default()).await;
+        Self::run(consumer.unwrap())
+    }
+
+    /// With what a sink has saved of its groups.
+    pub async fn with_saved(iggy: &spec::Iggy, inputs: &[spec::Input], saved: &Saved) -> Self {
+        let consumer = join(iggy, inputs, reading(), saved).await;
+        Self::run(consumer.unwrap())
+    }
+
+    fn run(consumer: stream::Consumer) -> Self {
         let (fetched, batches) = mpsc::channel(1);
         let (settled, positions) = mpsc::channel(16);
         let stop = CancellationToken::new();
@@ -134,6 +146,42 @@ async fn ended(task: JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
         .await
         .expect("it ends in time")
         .unwrap()
+}
+
+/// What a sink has saved, in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Saved(Arc<Mutex<Option<Bytes>>>);
+
+impl Saved {
+    pub fn text(&self) -> Option<String> {
+        let saved = self.0.lock().unwrap().clone()?;
+        Some(String::from_utf8(saved.to_vec()).unwrap())
+    }
+
+    /// As a crash before the next save leaves it.
+    pub fn set(&self, text: &str) {
+        *self.0.lock().unwrap() = Some(text.to_owned().into());
+    }
+}
+
+impl StateStore for Saved {
+    async fn save(&self, state: Bytes) -> Result<(), Failure> {
+        *self.0.lock().unwrap() = Some(state);
+        Ok(())
+    }
+}
+
+/// Connects and joins as the supervisor does.
+pub async fn join(
+    iggy: &spec::Iggy,
+    inputs: &[spec::Input],
+    reading: stream::Reading,
+    saved: &Saved,
+) -> Result<stream::Consumer, Failure> {
+    let client = stream::connect(iggy, "test").await?;
+    let loaded = saved.0.lock().unwrap().clone();
+    let mut starts = stream::Starts::new(Ok(loaded), saved.clone());
+    stream::Consumer::join(client, inputs, reading, &mut starts).await
 }
 
 /// How a sink reads unless it is said.

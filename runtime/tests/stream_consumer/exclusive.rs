@@ -9,7 +9,7 @@ use crate::{
     GROUP,
     harness::{
         broker::{Broker, Topic, eventually},
-        reader::{Reader, numbered, reading},
+        reader::{self, Reader, Saved, numbered, reading},
     },
 };
 
@@ -21,8 +21,8 @@ fn alone() -> stream::Reading {
 }
 
 async fn join(broker: &Broker, topic: &Topic) -> Result<stream::Consumer, Failure> {
-    let client = stream::connect(&broker.iggy(), "test").await.unwrap();
-    stream::Consumer::join(client, &[topic.input(GROUP)], alone()).await
+    let inputs = [topic.input(GROUP)];
+    reader::join(&broker.iggy(), &inputs, alone(), &Saved::default()).await
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod harness {
 }
 mod reading;
 mod sharing;
+mod starting;
 mod storing;
 
 use harness::broker::Topic;

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use iggy::prelude::*;
-use iggy_connectors::{pipeline::FailureKind, stream};
+use iggy_connectors::pipeline::FailureKind;
 
 use crate::{
     GROUP,
     harness::{
         broker::{Broker, eventually, iggy_at},
         proxy::Proxy,
-        reader::{Reader, numbered, reading},
+        reader::{self, Reader, Saved, numbered, reading},
     },
     stored_by_partition,
 };
@@ -143,10 +143,8 @@ async fn missing_topics_are_created_where_that_is_allowed() {
     let broker = Broker::start().await;
     let topic = broker.missing_topic().await;
     let mut input = topic.input(GROUP);
-    let join = async |input| {
-        let client = stream::connect(&broker.iggy(), "test").await.unwrap();
-        stream::Consumer::join(client, &[input], reading()).await
-    };
+    let join =
+        async |input| reader::join(&broker.iggy(), &[input], reading(), &Saved::default()).await;
     let failure = join(input.clone()).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Transient);
     assert!(failure.message.contains("create = true"), "{failure}");
@@ -172,9 +170,8 @@ async fn missing_topics_are_created_where_that_is_allowed() {
 async fn a_topic_listed_twice_for_a_group_is_refused() {
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;
-    let client = stream::connect(&broker.iggy(), "test").await.unwrap();
     let inputs = [topic.input(GROUP), topic.input(GROUP)];
-    let failure = stream::Consumer::join(client, &inputs, reading())
+    let failure = reader::join(&broker.iggy(), &inputs, reading(), &Saved::default())
         .await
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Fatal);

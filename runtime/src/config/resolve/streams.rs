@@ -114,6 +114,7 @@ fn input(at: &str, entry: InputConfig, connector: &str, report: &mut Report<'_>)
         batch_timeout: entry.batch_timeout.0,
         poll_interval: entry.poll_interval.0,
         consumer_group,
+        start_from: entry.start_from.0,
         partitions: entry.partitions,
         create: entry.create,
     }

@@ -46,11 +46,6 @@ pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Repo
 pub(super) fn input(entry: &str, input: &InputConfig, report: &mut Report<'_>) {
     let avro = input.avro_schema_path.is_some() || input.avro_schema_json.is_some();
     let keys = [
-        (
-            input.start_from != "first",
-            "start_from",
-            "leave it out: a new group starts at the first message",
-        ),
         (input.codec.is_some(), "codec", LEAVE_OUT),
         (input.contract.is_some(), "contract", LEAVE_OUT),
         (avro, "avro_schema_path", LEAVE_OUT),

@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use iggy::prelude::{ConsumerGroupClient, ConsumerOffsetClient};
+use iggy::prelude::{ConsumerGroupClient, ConsumerOffsetClient, MessageClient};
 use iggy_binary_protocol::{
     WireConsumer, WireIdentifier, WirePollingStrategy,
     codec::{WireDecode, WireEncode},
@@ -12,7 +12,10 @@ use iggy_binary_protocol::{
     requests::{consumer_groups::SyncConsumerGroupRequest, messages::PollMessagesRequest},
     responses::consumer_groups::SyncConsumerGroupResponse,
 };
-use iggy_common::{BinaryTransport, Consumer, ConsumerOffsetInfo, Identifier, IggyError};
+use iggy_common::{
+    BinaryTransport, Consumer, ConsumerOffsetInfo, Identifier, IggyError, PolledMessages,
+    PollingStrategy,
+};
 use iggy_connector_message::TopicMetadata;
 use tracing::{debug, info};
 
@@ -21,7 +24,10 @@ use super::super::{
     error::{failure, is_not_member},
     topics::{Name, identifier},
 };
-use crate::{config::spec, pipeline::Failure};
+use crate::{
+    config::spec::{self, StartFrom},
+    pipeline::Failure,
+};
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -41,7 +47,8 @@ pub(super) struct Member {
     pub(super) is_stale: bool,
     /// How many stores were refused in a row, in this generation.
     pub(super) refusals: u32,
-    group: String,
+    pub(super) group: String,
+    pub(super) start_from: StartFrom,
     consumer: Consumer,
     /// Sent with partition, offset and count filled in.
     poll: PollMessagesRequest,
@@ -88,6 +95,7 @@ impl Member {
             is_stale: true,
             refusals: 0,
             group: spec.consumer_group.clone(),
+            start_from: spec.start_from,
             consumer: Consumer::group(group),
             poll: PollMessagesRequest {
                 consumer: WireConsumer::consumer_group(group_id),
@@ -102,27 +110,36 @@ impl Member {
         })
     }
 
-    /// Makes this connection a member, of a new group if there is none. Joining twice is fine.
-    pub(super) async fn join(&self, client: &Client) -> Result<(), Failure> {
+    /// Makes this connection a member, of a new group if there is none, and says whether it is new. Joining twice is fine.
+    pub(super) async fn join(&self, client: &Client) -> Result<bool, Failure> {
         match self.request_join(client).await {
             Err(
                 IggyError::ConsumerGroupIdNotFound(..)
                 | IggyError::ConsumerGroupNameNotFound(..)
                 | IggyError::ResourceNotFound(..),
             ) => {}
-            joined => return joined.map_err(|error| self.failure(client, "join", &error)),
+            joined => {
+                return joined
+                    .map(|()| false)
+                    .map_err(|error| self.failure(client, "join", &error));
+            }
         }
         let created = client
             .tcp()
             .create_consumer_group(&self.name.stream, &self.name.topic, &self.group)
             .await;
-        match created {
-            Ok(_) => info!(group = self.group, topic = %self.name, "created the consumer group"),
-            Err(IggyError::ConsumerGroupNameAlreadyExists(..)) => {}
+        let is_new = match created {
+            Ok(_) => true,
+            Err(IggyError::ConsumerGroupNameAlreadyExists(..)) => false,
             Err(error) => return Err(self.failure(client, "create", &error)),
+        };
+        if is_new {
+            info!(group = self.group, topic = %self.name, "created the consumer group");
         }
         let joined = self.request_join(client).await;
-        joined.map_err(|error| self.failure(client, "join", &error))
+        joined
+            .map(|()| is_new)
+            .map_err(|error| self.failure(client, "join", &error))
     }
 
     /// The numbers of the group's members, this one among them if it has joined. A missing group has none.
@@ -168,6 +185,24 @@ impl Member {
         if let Err(error) = left {
             debug!(group = self.group, topic = %self.name, %error, "leaving the consumer group");
         }
+    }
+
+    /// Reads one message of a partition, without being a member and without storing anything.
+    pub(super) async fn peek(
+        &self,
+        client: &Client,
+        partition: u32,
+        strategy: &PollingStrategy,
+    ) -> Result<PolledMessages, Failure> {
+        let Name { stream, topic, .. } = &self.name;
+        let reader = Consumer::new(self.group_id().clone());
+        let polled = client
+            .tcp()
+            .poll_messages(stream, topic, Some(partition), &reader, strategy, 1, false)
+            .await;
+        polled.map_err(|error| {
+            self.failure(client, &format!("look at partition {partition}"), &error)
+        })
     }
 
     pub(super) async fn poll(

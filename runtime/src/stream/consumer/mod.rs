@@ -11,12 +11,15 @@ mod partition;
 mod reply;
 mod schedule;
 mod session;
+mod starts;
 
 use std::{collections::HashSet, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+pub use self::starts::Starts;
 use self::{member::Member, session::Session};
 use super::{
     client::Client,
@@ -24,7 +27,7 @@ use super::{
 };
 use crate::{
     config::spec::{self, Delivery},
-    pipeline::{self, Failure, Handout, Position},
+    pipeline::{self, Failure, Handout, Position, StateStore},
 };
 
 /// Reads the topics of one sink over a connection of its own.
@@ -55,6 +58,7 @@ impl Consumer {
         client: Client,
         inputs: &[spec::Input],
         reading: Reading,
+        starts: &mut Starts<impl StateStore>,
     ) -> Result<Self, Failure> {
         let mut members = Vec::new();
         let mut known = HashSet::new();
@@ -67,26 +71,31 @@ impl Consumer {
                     )));
                 }
                 let member = Member::new(number, input, topic)?;
-                topics::ensure(
-                    &client,
-                    &member.name,
-                    Missing::new(input.create, input.partitions),
-                )
-                .await?;
-                members.push(member);
+                let missing = Missing::new(input.create, input.partitions);
+                let partitions = topics::ensure(&client, &member.name, missing).await?;
+                members.push((member, partitions));
             }
         }
         if reading.exclusive {
-            for member in &members {
+            for (member, _) in &members {
                 exclusive::look(&client, member).await?;
             }
         }
-        for member in &members {
-            member.join(&client).await?;
+        let has_begun: Vec<_> = members
+            .iter()
+            .map(|(member, _)| starts.has_begun(member))
+            .collect();
+        starts.resolve(&client, &members).await?;
+        let members: Vec<_> = members.into_iter().map(|(member, _)| member).collect();
+        for (member, has_begun) in members.iter().zip(has_begun) {
+            if member.join(&client).await? && has_begun {
+                warn!(%member, "Iggy knows nothing of the group any more: the topic was made anew or the group deleted; reading from the first message");
+            }
         }
         if reading.exclusive {
             exclusive::settle(&client, &members).await?;
         }
+        starts.apply(&client, &members).await?;
         Ok(Self {
             client,
             members,

@@ -100,7 +100,9 @@ impl Session<'_> {
                     let lost = format!("no longer a member of {}", self.members[at]);
                     return Err(Failure::transient(lost));
                 }
-                self.members[at].join(self.client).await?;
+                if self.members[at].join(self.client).await? {
+                    warn!(member = %self.members[at], "the group was deleted; reading from the first message");
+                }
                 let Some(assignment) = self.assignment(at).await? else {
                     return Err(self.failed(
                         at,
