@@ -1,6 +1,6 @@
 //! Messages as authors see them: [`ConsumedMessage`], [`ProducedMessage`], and [`DecodedMessage`] between the stages.
 
-use crate::{ConnectorState, Error, Payload, Schema, UserHeaders};
+use crate::{ConnectorState, Error, HeaderKey, HeaderValue, Payload, Schema, UserHeaders};
 
 /// One message on its way out of Iggy. Times are in µs since the epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,17 @@ impl ConsumedMessage {
             .map_err(|error| Error::InvalidRecordValue(error.to_string()))
     }
 
+    /// The user headers, if there are any.
+    pub fn headers(&self) -> Option<&UserHeaders> {
+        self.headers.as_ref()
+    }
+
+    /// The value of the user header of this name.
+    pub fn header(&self, name: &str) -> Option<&HeaderValue> {
+        let name = HeaderKey::try_from(name).ok()?;
+        self.headers.as_ref()?.get(&name)
+    }
+
     /// When the producer made the message, in µs since the epoch.
     pub fn published_at(&self) -> u64 {
         self.origin_timestamp
@@ -118,4 +129,29 @@ pub struct DecodedMessage {
     pub headers: Option<UserHeaders>,
     /// The body.
     pub payload: Payload,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_found_by_its_name() {
+        let key = HeaderKey::try_from("source").unwrap();
+        let mut message = ConsumedMessage {
+            id: 1,
+            offset: 0,
+            checksum: 0,
+            timestamp: 5,
+            origin_timestamp: 4,
+            headers: Some(UserHeaders::from([(key, 7_u32.into())])),
+            payload: Payload::Text("a".to_owned()),
+        };
+        assert_eq!(message.headers().map(UserHeaders::len), Some(1));
+        assert_eq!(message.header("source"), Some(&7_u32.into()));
+        assert_eq!(message.header("other"), None);
+        assert_eq!(message.header(""), None, "no key is empty");
+        message.headers = None;
+        assert_eq!((message.headers(), message.header("source")), (None, None));
+    }
 }

@@ -31,6 +31,8 @@ mod task;
 
 pub use iggy_connector_abi as abi;
 pub use library::get_runtime;
-pub(crate) use records::{Record, Records};
+pub(crate) use outcome::Ended;
+pub(crate) use panics::guarded;
 #[cfg(feature = "testing")]
-pub(crate) use {outcome::Ended, panics::catch, records::Lending};
+pub(crate) use records::Lending;
+pub(crate) use records::{Record, Records};

@@ -44,6 +44,16 @@ impl<V> Ended<V> {
         Self::badly(Status::CANCELLED, "cancelled")
     }
 
+    pub(crate) fn map<W>(self, change: impl FnOnce(V) -> W) -> Ended<W> {
+        Ended {
+            status: self.status,
+            message: self.message,
+            retry_after_ms: self.retry_after_ms,
+            failed: self.failed,
+            value: self.value.map(change),
+        }
+    }
+
     /// How a call that is not about single records ended.
     pub(crate) fn of(result: Result<V, Error>) -> Self {
         match result {

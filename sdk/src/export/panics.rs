@@ -1,10 +1,12 @@
-//! Turns panics into messages: [`catch`], [`discard`].
+//! Turns panics into messages: [`catch`], [`guarded`], [`discard`].
 
 use std::{
     any::Any,
     cell::RefCell,
+    future::poll_fn,
     panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
     sync::Once,
+    task::Poll,
 };
 
 thread_local! {
@@ -27,8 +29,20 @@ pub(super) fn note_places() {
 }
 
 /// Runs `work`. A panic becomes its message.
-pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(message)
+}
+
+/// Runs a future to its end, and drops it. A panic becomes its message.
+pub(crate) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = Box::pin(future);
+    let ended = poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
+        Ok(step) => step.map(Ok),
+        Err(message) => Poll::Ready(Err(message)),
+    })
+    .await;
+    discard(future)?;
+    ended
 }
 
 /// Drops `value`. A panic becomes its message.

@@ -1,6 +1,6 @@
 //! A polled batch in the plugin's own memory, until the host gives it back: [`Produced`].
 
-use std::ffi::c_void;
+use std::{ffi::c_void, sync::Arc};
 
 use iggy_connector_abi::{
     Slice,
@@ -14,16 +14,16 @@ use super::completion::Value;
 use crate::{headers, source::SourceBatch, source::SourceMessage};
 
 /// Keeps alive what `records` point at. None of it changes, and it is dropped by [`release`] or, when the host never learns
-/// of it, like any other value.
+/// of it, like any other value. A streaming source keeps the batch too, until its result.
 pub(super) struct Produced {
-    batch: SourceBatch,
+    batch: Arc<SourceBatch>,
     /// The headers of each message in wire encoding; of `batch` only.
     _headers: Vec<Vec<u8>>,
     records: Vec<ProducedMessage>,
 }
 
-impl From<SourceBatch> for Produced {
-    fn from(batch: SourceBatch) -> Self {
+impl From<Arc<SourceBatch>> for Produced {
+    fn from(batch: Arc<SourceBatch>) -> Self {
         let headers: Vec<_> = batch.messages.iter().map(wire_headers).collect();
         let records = batch
             .messages

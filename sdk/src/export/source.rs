@@ -1,6 +1,6 @@
 //! A source's entry points.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use iggy_connector_abi::{
     self as abi, Completion, Nothing, Slice, Status,
@@ -16,21 +16,15 @@ use super::{
     outcome::Ended,
     panics::catch,
     produced::Produced,
-    settlement::{self, Settled},
+    settlement,
     task::Work,
 };
 use crate::{
-    Error, Source, SourceConstructor,
-    source::{NotPolled, Unsettled},
+    Error, SourceConstructor,
+    source::{Driver, Settled, Wishes},
 };
 
-/// A source and the batches whose result it does not know yet.
-pub(super) struct Connector {
-    source: Box<dyn Source>,
-    unsettled: Unsettled,
-}
-
-static SOURCES: Instances<Connector> = Instances::new();
+static SOURCES: Instances<Driver> = Instances::new();
 
 /// See [`iggy_connector_abi::instance::OpenFn`].
 ///
@@ -44,7 +38,7 @@ pub unsafe fn open<A, F: SourceConstructor<A>>(
     plugin: &str,
     constructor: F,
 ) {
-    let work = |request, span| -> Work<Opened<Connector>> {
+    let work = |request, span| -> Work<Opened<Driver>> {
         Work::new(async move { Ended::of(create(request, span, constructor).await) })
     };
     // SAFETY: the caller's promise, passed on.
@@ -64,12 +58,13 @@ pub unsafe fn poll(
 ) {
     // SAFETY: this call's only guard; the request is not kept.
     let guard = unsafe { Guard::new(completion) };
-    // SAFETY: lent until the completion (`Poll`). Its wishes have no counterpart in `Source`.
-    if unsafe { abi::read(request) }.is_none() {
+    // SAFETY: lent until the completion (`Poll`).
+    let Some(request) = (unsafe { abi::read(request) }) else {
         let message = "the request is null, misaligned or shorter than the contract says";
         return guard.complete(Ended::badly(Status::CONTRACT, message));
-    }
-    let _ = catch(|| SOURCES.call(instance, call, guard, |source| next(source, call)));
+    };
+    let wishes = wishes(&request);
+    let _ = catch(|| SOURCES.call(instance, call, guard, |source| next(source, call, wishes)));
 }
 
 /// See [`iggy_connector_abi::source::Settle`].
@@ -100,7 +95,7 @@ pub unsafe fn health(instance: u32, call: u64, completion: Completion<Nothing>) 
     let guard = unsafe { Guard::new(completion) };
     let _ = catch(|| {
         SOURCES.call(instance, call, guard, |source| {
-            Work::new(async move { Ended::of(source.connector.source.health_check().await) })
+            Work::new(async move { Ended::of(source.connector.health().await) })
         })
     });
 }
@@ -114,8 +109,8 @@ pub unsafe fn close(instance: u32, call: u64, completion: Completion<Nothing>) {
     // SAFETY: this call's only guard; nothing is lent.
     let guard = unsafe { Guard::new(completion) };
     let _ = catch(|| {
-        SOURCES.close(instance, call, guard, |mut connector| {
-            Work::new(async move { Ended::of(connector.source.close().await) })
+        SOURCES.close(instance, call, guard, |source| {
+            Work::new(async move { Ended::of(source.close().await) })
         })
     });
 }
@@ -129,10 +124,10 @@ async fn create<A, F: SourceConstructor<A>>(
     mut request: Request,
     span: Span,
     constructor: F,
-) -> Result<Opened<Connector>, Error> {
+) -> Result<Opened<Driver>, Error> {
     let config = request.config()?;
-    let mut source = constructor.construct(request.number, config, request.state.take());
-    source.open().await?;
+    let source = constructor.construct(request.number, config, request.state.take());
+    let source = Driver::open(source).await?;
     Ok(Opened {
         number: request.number,
         traits: Traits {
@@ -144,36 +139,37 @@ async fn create<A, F: SourceConstructor<A>>(
         },
         instance: Instance {
             span,
-            connector: Connector {
-                source: Box::new(source),
-                unsettled: Unsettled::default(),
-            },
+            connector: source,
         },
         instances: &SOURCES,
     })
 }
 
-fn next(source: Arc<Instance<Connector>>, call: u64) -> Work<Produced> {
+fn wishes(request: &PollRequest) -> Wishes {
+    Wishes {
+        max_messages: request.max_messages,
+        max_wait: match request.max_wait_ms {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        },
+    }
+}
+
+fn next(source: Arc<Instance<Driver>>, call: u64, wishes: Wishes) -> Work<Produced> {
     Work::new(async move {
-        let Connector { source, unsettled } = &source.connector;
-        let polled = source.poll_batch().await;
-        Ended::of(polled.map(|batch| {
-            unsettled.add(call, &batch);
-            Produced::from(batch)
-        }))
+        source
+            .connector
+            .poll(call, wishes)
+            .await
+            .map(Produced::from)
     })
 }
 
-fn tell(source: Arc<Instance<Connector>>, settled: Result<Settled, String>) -> Work<()> {
+fn tell(source: Arc<Instance<Driver>>, settled: Result<Settled, String>) -> Work<()> {
     Work::new(async move {
-        let settled = match settled {
-            Ok(settled) => settled,
-            Err(message) => return Ended::badly(Status::CONTRACT, message),
-        };
-        let Connector { source, unsettled } = &source.connector;
-        match unsettled.settle(source.as_ref(), settled).await {
-            Ok(told) => Ended::of(told),
-            Err(NotPolled) => Ended::badly(Status::CONTRACT, settled.refusal()),
+        match settled {
+            Ok(settled) => source.connector.settle(&settled).await,
+            Err(message) => Ended::badly(Status::CONTRACT, message),
         }
     })
 }

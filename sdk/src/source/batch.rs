@@ -24,8 +24,11 @@ pub struct SourceBatch {
 }
 
 impl SourceBatch {
-    /// Messages whose payloads are of `schema`.
-    pub fn new(schema: Schema, messages: Vec<SourceMessage>) -> Self {
+    /// Messages whose payloads are of `schema`, whatever their constructors have said.
+    pub fn new(schema: Schema, mut messages: Vec<SourceMessage>) -> Self {
+        for message in &mut messages {
+            message.schema = schema;
+        }
         Self {
             schema,
             messages,
@@ -51,11 +54,10 @@ impl SourceBatch {
 
 impl From<ProducedMessages> for SourceBatch {
     fn from(produced: ProducedMessages) -> Self {
+        let messages = produced.messages.into_iter().map(Into::into).collect();
         Self {
-            schema: produced.schema,
-            messages: produced.messages.into_iter().map(Into::into).collect(),
             state: produced.state,
-            ends: false,
+            ..Self::new(produced.schema, messages)
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::{Error, HeaderKey, HeaderValue, ProducedMessage};
+use crate::{Error, HeaderKey, HeaderValue, ProducedMessage, Schema, UserHeaders};
 
 use super::Number;
 
-/// A [`ProducedMessage`] with a key, a route and an offset token.
+/// A [`ProducedMessage`] with a schema, a key, a route and an offset token.
 ///
 /// ```
 /// use iggy_connector_sdk::source::SourceMessage;
@@ -23,6 +23,7 @@ use super::Number;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceMessage {
     pub(crate) message: ProducedMessage,
+    pub(crate) schema: Schema,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) route: Option<String>,
     pub(crate) offset: Option<Offset>,
@@ -33,33 +34,47 @@ pub struct SourceMessage {
 pub struct Offset(Vec<u8>);
 
 impl SourceMessage {
-    /// A message of these bytes.
+    /// A message of these bytes, as [`Schema::Raw`].
     pub fn from_bytes(payload: impl Into<Vec<u8>>) -> Self {
-        Self::from(ProducedMessage {
-            payload: payload.into(),
-            ..ProducedMessage::default()
-        })
+        Self::of(Schema::Raw, payload)
     }
 
-    /// A message of this text.
+    /// A message of this text, as [`Schema::Text`].
     pub fn from_string(payload: impl Into<String>) -> Self {
-        Self::from_bytes(payload.into())
+        Self::of(Schema::Text, payload.into())
     }
 
-    /// A message of this number, as text.
+    /// A message of this number, as [`Schema::Json`].
     pub fn from_number(number: impl Number) -> Self {
-        Self::from_bytes(number.text())
+        Self::of(Schema::Json, number.text())
     }
 
-    /// A message of this value, as JSON.
+    /// A message of this value, as [`Schema::Json`].
     ///
     /// # Errors
     ///
     /// [`Error::Serialization`] when the value cannot be written as JSON.
     pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         simd_json::to_vec(value)
-            .map(Self::from_bytes)
+            .map(|payload| Self::of(Schema::Json, payload))
             .map_err(|error| Error::Serialization(error.to_string()))
+    }
+
+    fn of(schema: Schema, payload: impl Into<Vec<u8>>) -> Self {
+        let message = Self::from(ProducedMessage {
+            payload: payload.into(),
+            ..ProducedMessage::default()
+        });
+        message.with_schema(schema)
+    }
+
+    /// Sets how the payload is to be read, where the constructor did not say it: bytes that are JSON, for example.
+    ///
+    /// In a [`super::SourceBatch`] all messages are of one schema, and [`super::SourceBatch::new`] sets it.
+    #[must_use]
+    pub fn with_schema(mut self, schema: Schema) -> Self {
+        self.schema = schema;
+        self
     }
 
     /// Adds a user header.
@@ -67,6 +82,16 @@ impl SourceMessage {
     pub fn with_header(mut self, key: HeaderKey, value: HeaderValue) -> Self {
         let headers = self.message.headers.get_or_insert_default();
         headers.insert(key, value);
+        self
+    }
+
+    /// Adds user headers.
+    #[must_use]
+    pub fn with_headers(mut self, headers: UserHeaders) -> Self {
+        if !headers.is_empty() {
+            let known = self.message.headers.get_or_insert_default();
+            known.extend(headers);
+        }
         self
     }
 
@@ -106,9 +131,14 @@ impl SourceMessage {
         self
     }
 
-    /// The message without key, route and token.
+    /// The message without schema, key, route and token.
     pub fn message(&self) -> &ProducedMessage {
         &self.message
+    }
+
+    /// How the payload is to be read.
+    pub fn schema(&self) -> Schema {
+        self.schema
     }
 
     /// What the partition is chosen by.
@@ -198,5 +228,34 @@ mod tests {
         let headers = message.message.headers.unwrap();
         assert_eq!(headers.len(), 1);
         assert_eq!(headers[&key()].as_str(), Ok("two"));
+    }
+
+    #[test]
+    fn headers_are_added_to_those_that_are_there() {
+        let key = |name: &str| HeaderKey::try_from(name).unwrap();
+        let more = UserHeaders::from([
+            (key("1"), 1_u32.into()),
+            (key("2"), "b".try_into().unwrap()),
+        ]);
+        let message = SourceMessage::from_string("")
+            .with_header(key("1"), "a".try_into().unwrap())
+            .with_headers(more);
+        let headers = message.message.headers.unwrap();
+        assert_eq!((&headers[&key("1")], headers.len()), (&1_u32.into(), 2));
+        let bare = SourceMessage::from_string("").with_headers(UserHeaders::new());
+        assert_eq!(bare.message.headers, None, "no headers are no headers");
+    }
+
+    #[test]
+    fn a_constructor_says_how_the_payload_is_to_be_read() {
+        assert_eq!(SourceMessage::from_bytes("{}").schema(), Schema::Raw);
+        assert_eq!(SourceMessage::from_string("a").schema(), Schema::Text);
+        assert_eq!(SourceMessage::from_number(1).schema(), Schema::Json);
+        assert_eq!(
+            SourceMessage::from_json("a").unwrap().schema(),
+            Schema::Json
+        );
+        let told = SourceMessage::from_bytes("{}").with_schema(Schema::Json);
+        assert_eq!(told.schema(), Schema::Json);
     }
 }

@@ -10,74 +10,66 @@ use std::{
 
 use crate::{Error, Source};
 
-use super::{Offset, SourceBatch, SourceBatchResult, SourceMessage};
+use super::{Offset, Receipt, SourceBatch, SourceBatchResult, SourceMessage, stream::Stream};
 
 /// The polled batches of a source that are not settled.
 #[derive(Debug, Default)]
-pub(crate) struct Unsettled(Mutex<Batches>);
+pub(super) struct Unsettled(Mutex<Batches>);
 
 #[derive(Debug, Default)]
 struct Batches {
     /// By the number of the poll.
     waiting: BTreeMap<u64, Arc<Batch>>,
-    /// The last settlement that succeeded: it may be told again.
-    last: Option<Settled>,
+    /// The last settlement that succeeded, by poll and result: it may be told again.
+    last: Option<(u64, SourceBatchResult)>,
 }
 
 /// What is remembered of a polled batch.
 #[derive(Debug)]
-struct Batch {
+pub(super) struct Batch {
     /// Of the messages that have one.
     offsets: Vec<Offset>,
-    /// `on_batch_result` has succeeded: when a settlement is retried, only the rest is done again.
+    /// The result itself has been told: when a settlement is retried, only the rest is done again.
     is_told: AtomicBool,
 }
 
+/// What a settlement finds.
+pub(super) enum Waiting {
+    Batch(Arc<Batch>),
+    /// It has succeeded before.
+    Told,
+}
+
 /// What became of a polled batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settled {
     /// The number of the poll.
     pub(crate) poll: u64,
     pub(crate) result: SourceBatchResult,
+    /// Of an ack: the positions that did not reach their stream, and why.
+    pub(crate) undelivered: BTreeMap<u32, Receipt>,
 }
 
-/// There is no batch of such a poll to settle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotPolled;
-
 impl Unsettled {
-    pub(crate) fn add(&self, poll: u64, batch: &SourceBatch) {
+    pub(super) fn add(&self, poll: u64, batch: &SourceBatch) {
         let batch = Arc::new(Batch::of(batch));
         self.lock().waiting.insert(poll, batch);
     }
 
-    /// Tells `source`, and forgets the batch when that has succeeded. After an error, or when it is dropped half way, it can be
-    /// called again and goes on with what has not succeeded. The last settlement that succeeded may be repeated.
-    pub(crate) async fn settle(
-        &self,
-        source: &dyn Source,
-        settled: Settled,
-    ) -> Result<Result<(), Error>, NotPolled> {
-        let Some(batch) = self.waiting(settled)? else {
-            return Ok(Ok(()));
-        };
-        let told = batch.tell(source, settled.result).await;
-        if told.is_ok() {
-            let mut batches = self.lock();
-            batches.waiting.remove(&settled.poll);
-            batches.last = Some(settled);
-        }
-        Ok(told)
-    }
-
-    /// The batch that is to be settled; `None` when it has been.
-    fn waiting(&self, settled: Settled) -> Result<Option<Arc<Batch>>, NotPolled> {
+    /// The batch that is to be settled; `None` when there was none of such a poll.
+    pub(super) fn find(&self, settled: &Settled) -> Option<Waiting> {
         let batches = self.lock();
         match batches.waiting.get(&settled.poll) {
-            Some(batch) => Ok(Some(Arc::clone(batch))),
-            None if batches.last == Some(settled) => Ok(None),
-            None => Err(NotPolled),
+            Some(batch) => Some(Waiting::Batch(Arc::clone(batch))),
+            None if batches.last == Some((settled.poll, settled.result)) => Some(Waiting::Told),
+            None => None,
         }
+    }
+
+    pub(super) fn remove(&self, settled: &Settled) {
+        let mut batches = self.lock();
+        batches.waiting.remove(&settled.poll);
+        batches.last = Some((settled.poll, settled.result));
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
@@ -94,12 +86,21 @@ impl Batch {
         }
     }
 
-    async fn tell(&self, source: &dyn Source, result: SourceBatchResult) -> Result<(), Error> {
+    /// Tells what has not been told before: the result to the source or to its stream, then the offsets.
+    pub(super) async fn tell(
+        &self,
+        source: &dyn Source,
+        stream: Option<&Stream>,
+        settled: &Settled,
+    ) -> Result<(), Error> {
         if !self.is_told.load(Ordering::Acquire) {
-            source.on_batch_result(result).await?;
+            match stream {
+                Some(stream) => stream.settle(settled),
+                None => source.on_batch_result(settled.result).await?,
+            }
             self.is_told.store(true, Ordering::Release);
         }
-        if result == SourceBatchResult::Ack && !self.offsets.is_empty() {
+        if settled.result == SourceBatchResult::Ack && !self.offsets.is_empty() {
             source.commit(&self.offsets).await?;
         }
         Ok(())
@@ -107,8 +108,9 @@ impl Batch {
 }
 
 impl Settled {
-    /// What to tell a host that settles what was not polled.
-    pub(crate) fn refusal(self) -> String {
-        format!("poll {} has no batch to settle", self.poll)
+    /// What became of the message at `index` of an acknowledged batch.
+    pub(super) fn receipt(&self, index: u32) -> Receipt {
+        let undelivered = self.undelivered.get(&index);
+        undelivered.copied().unwrap_or(Receipt::Delivered)
     }
 }

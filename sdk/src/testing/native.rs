@@ -1,9 +1,9 @@
 //! Calls the author's type directly: [`Native`].
 
 use std::{
+    collections::BTreeMap,
     future::poll_fn,
     marker::PhantomData,
-    panic::AssertUnwindSafe,
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     task::Poll,
@@ -15,9 +15,9 @@ use super::{
     Batch, OpenSink, OpenSource, Outcome, Polled, SinkPlugin, SourcePlugin, Status, Traits,
 };
 use crate::{
-    ConnectorState, Error, Sink, SinkConstructor, Source, SourceConstructor, config,
-    export::{Ended, catch},
-    source::{NotPolled, Settled, SourceBatchResult, Unsettled},
+    ConnectorState, Error, Sink, SinkConstructor, SourceConstructor, config,
+    export::{Ended, guarded},
+    source::{Driver, Settled, SourceBatch, SourceBatchResult, Wishes},
 };
 
 /// The number that instances under test get.
@@ -41,9 +41,8 @@ pub struct Native<F, A> {
 
 struct NativeSink<S>(S);
 
-struct NativeSource<S> {
-    source: S,
-    unsettled: Unsettled,
+struct NativeSource {
+    source: Driver,
     polls: AtomicU64,
 }
 
@@ -136,11 +135,9 @@ where
     ) -> Result<Box<dyn OpenSource>, Outcome> {
         watch(async {
             let config = config::read(config.as_bytes())?;
-            let mut source = self.constructor.clone().construct(ID, config, state);
-            source.open().await?;
+            let source = self.constructor.clone().construct(ID, config, state);
             Ok(Box::new(NativeSource {
-                source,
-                unsettled: Unsettled::default(),
+                source: Driver::open(source).await?,
                 polls: AtomicU64::new(0),
             }) as Box<dyn OpenSource>)
         })
@@ -149,20 +146,26 @@ where
 }
 
 #[async_trait]
-impl<S: Source> OpenSource for NativeSource<S> {
+impl OpenSource for NativeSource {
     fn traits(&self) -> Traits {
         Traits {
             max_unsettled: 1,
-            max_in_flight: self.source.max_in_flight().max(1),
+            max_in_flight: self.source.max_in_flight(),
             exclusive: self.source.exclusive(),
         }
     }
 
     async fn poll(&self) -> Result<Polled, Outcome> {
         let poll = self.polls.fetch_add(1, Ordering::Relaxed);
-        let batch = watch(self.source.poll_batch()).await?;
-        self.unsettled.add(poll, &batch);
-        Ok(Polled { poll, batch })
+        let polled = guarded(self.source.poll(poll, Wishes::default())).await;
+        let mut polled = polled.map_err(panicked)?;
+        match polled.value.take() {
+            Some(batch) => Ok(Polled {
+                poll,
+                batch: SourceBatch::clone(&batch),
+            }),
+            None => Err(polled.into()),
+        }
     }
 
     async fn poll_cancelled(&self) -> Option<Result<Polled, Outcome>> {
@@ -170,31 +173,24 @@ impl<S: Source> OpenSource for NativeSource<S> {
     }
 
     async fn settle(&self, poll: u64, result: SourceBatchResult) -> Outcome {
-        let settled = Settled { poll, result };
-        match guarded(self.unsettled.settle(&self.source, settled)).await {
-            Ok(Ok(told)) => Ended::of(told).into(),
-            Ok(Err(NotPolled)) => Ended::<()>::badly(Status::CONTRACT, settled.refusal()).into(),
+        let settled = Settled {
+            poll,
+            result,
+            undelivered: BTreeMap::new(),
+        };
+        match guarded(self.source.settle(&settled)).await {
+            Ok(told) => told.into(),
             Err(message) => panicked(message),
         }
     }
 
     async fn health(&self) -> Outcome {
-        outcome(self.source.health_check()).await
+        outcome(self.source.health()).await
     }
 
-    async fn close(mut self: Box<Self>) -> Outcome {
+    async fn close(self: Box<Self>) -> Outcome {
         outcome(self.source.close()).await
     }
-}
-
-/// Runs a call to its end. A panic is told as one.
-async fn guarded<T>(call: impl Future<Output = T>) -> Result<T, String> {
-    let mut call = pin!(AssertUnwindSafe(call));
-    poll_fn(|context| match catch(|| call.as_mut().poll(context)) {
-        Ok(step) => step.map(Ok),
-        Err(message) => Poll::Ready(Err(message)),
-    })
-    .await
 }
 
 async fn watch<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Outcome> {

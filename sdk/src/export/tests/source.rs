@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod host;
+mod source_calls;
 
 use std::{
     sync::{
@@ -12,22 +13,23 @@ use std::{
     time::Duration,
 };
 
-use host::{Call, Ended, OPENING, bytes, number, request, text};
+use host::{Call, OPENING, bytes, number, request, text};
 use iggy_connector_sdk::{
-    ConnectorState, Error, ProducedMessages, Schema, Source, async_trait,
+    ConnectorState, Error, Schema, Source, async_trait,
     export::abi::{
-        Completion, Nothing, Status,
+        Nothing, Status,
         instance::{Open, Traits},
         schema,
         source::{
             ENDED, HAS_ID, HAS_KEY, HAS_OFFSET, HAS_ORIGIN_TIMESTAMP, HAS_ROUTE, PollRequest,
-            ProducedBatch, ProducedMessage, Settlement, Undelivered, nack, undelivered,
+            Settlement, Undelivered, undelivered,
         },
     },
     headers,
     source::{Offset, SourceBatch, SourceBatchResult, SourceMessage},
     source_connector,
 };
+use source_calls::*;
 
 source_connector!(TestSource);
 
@@ -97,10 +99,6 @@ impl Source for TestSource {
         Ok(())
     }
 
-    async fn poll(&self) -> Result<ProducedMessages, Error> {
-        Err(Error::fatal("poll_batch is what this source has"))
-    }
-
     async fn poll_batch(&self) -> Result<SourceBatch, Error> {
         match self.config.poll.as_str() {
             "hang" => std::future::pending().await,
@@ -148,118 +146,6 @@ impl Source for TestSource {
     fn max_in_flight(&self) -> u32 {
         4
     }
-}
-
-unsafe extern "C" {
-    fn iggy_source_open_v1(open: *const Open, call: u64, completion: Completion<Traits>);
-    fn iggy_source_poll_v1(
-        instance: u32,
-        call: u64,
-        request: *const PollRequest,
-        completion: Completion<ProducedBatch>,
-    );
-    fn iggy_source_settle_v1(
-        instance: u32,
-        call: u64,
-        settlement: *const Settlement,
-        completion: Completion<Nothing>,
-    );
-    fn iggy_source_health_v1(instance: u32, call: u64, completion: Completion<Nothing>);
-    fn iggy_source_close_v1(instance: u32, call: u64, completion: Completion<Nothing>);
-    fn iggy_source_cancel_v1(instance: u32, call: u64);
-}
-
-fn open(config: &str, state: Option<&[u8]>) -> (u32, Traits) {
-    let instance = number();
-    let request = request(instance, config, state);
-    // SAFETY: the request lives until the completion, which is waited for.
-    let call = Call::make(|completion| unsafe {
-        iggy_source_open_v1(&raw const request, OPENING, completion)
-    });
-    let ended = call.wait();
-    assert_eq!(ended.status, Status::OK, "{ended:?}");
-    (instance, ended.value.unwrap())
-}
-
-fn opened(config: &str) -> u32 {
-    open(config, None).0
-}
-
-static WISHES: PollRequest = PollRequest {
-    size: size_of::<PollRequest>() as u32,
-    max_messages: 0,
-    max_wait_ms: 0,
-};
-
-fn start_poll(instance: u32, poll: u64) -> Call<ProducedBatch> {
-    // SAFETY: the request lives for ever.
-    Call::make(|completion| unsafe {
-        iggy_source_poll_v1(instance, poll, &raw const WISHES, completion)
-    })
-}
-
-/// A poll that returned a batch, which the caller releases.
-fn polled(instance: u32, poll: u64) -> ProducedBatch {
-    let ended = start_poll(instance, poll).wait();
-    assert_eq!(ended.status, Status::OK, "{ended:?}");
-    ended.value.unwrap()
-}
-
-fn settlement(poll: u64, ack: bool, undelivered: &[Undelivered]) -> Settlement {
-    Settlement {
-        size: size_of::<Settlement>() as u32,
-        ack: u32::from(ack),
-        poll,
-        reason: if ack { 0 } else { nack::STOP },
-        stride: size_of::<Undelivered>() as u32,
-        undelivered: undelivered.as_ptr(),
-        undelivered_len: undelivered.len(),
-    }
-}
-
-/// Settles a poll, without a message that did not reach its stream.
-fn settle(instance: u32, poll: u64, ack: bool) -> Ended<Nothing> {
-    start_settle(instance, &settlement(poll, ack, &[])).wait()
-}
-
-fn start_settle(instance: u32, settlement: &Settlement) -> Call<Nothing> {
-    let call = u64::from(number()) + 1_000_000;
-    settle_as(instance, call, settlement)
-}
-
-fn settle_as(instance: u32, call: u64, settlement: &Settlement) -> Call<Nothing> {
-    // SAFETY: every caller keeps the settlement until the completion, which it waits for.
-    Call::make(|completion| unsafe {
-        iggy_source_settle_v1(instance, call, settlement, completion)
-    })
-}
-
-fn close(instance: u32) -> Ended<Nothing> {
-    // SAFETY: nothing is lent.
-    Call::make(|completion| unsafe { iggy_source_close_v1(instance, 9, completion) }).wait()
-}
-
-fn wait_until(fact: impl Fn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !fact() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "it did not come about"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn messages(batch: &ProducedBatch) -> Vec<ProducedMessage> {
-    // SAFETY: the batch is not released yet.
-    let messages = unsafe { batch.messages() };
-    messages.expect("an array").iter().collect()
-}
-
-fn release(batch: ProducedBatch) {
-    let release = batch.release.expect("a way back");
-    // SAFETY: every test releases a batch once.
-    unsafe { release(batch.owner) }
 }
 
 #[test]
