@@ -21,6 +21,9 @@ use serde::Deserialize;
 
 source_connector!(LedgerSource);
 
+/// Bytes of a payload, one more than Iggy takes.
+const TOO_LARGE: usize = 64_000_001;
+
 /// What it offers.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +32,12 @@ pub struct Config {
     batch: u64,
     /// Messages are keyed by their number modulo this; 0: they have no keys.
     keys: u64,
+    /// A message's route is the one at its number modulo how many there are; an empty one is none.
+    routes: Vec<String>,
+    /// Numbers of messages whose route is `nowhere`.
+    astray: Vec<u64>,
+    /// Numbers of messages that are larger than Iggy takes.
+    oversized: Vec<u64>,
     /// Payloads are filled up to so many bytes.
     size: usize,
     /// States are filled up by so many bytes.
@@ -48,6 +57,9 @@ impl Default for Config {
         Self {
             batch: 20,
             keys: 0,
+            routes: Vec::new(),
+            astray: Vec::new(),
+            oversized: Vec::new(),
             size: 0,
             state_size: 0,
             until: PathBuf::new(),
@@ -91,16 +103,33 @@ impl LedgerSource {
     }
 
     fn message(&self, number: u64) -> SourceMessage {
+        let size = match self.config.oversized.contains(&number) {
+            true => TOO_LARGE,
+            false => self.config.size,
+        };
         let mut payload = number.to_string();
-        if payload.len() < self.config.size {
+        if payload.len() < size {
             payload.push(' ');
-            payload.push_str(&"x".repeat(self.config.size - payload.len()));
+            payload.push_str(&"x".repeat(size - payload.len()));
         }
         let message = SourceMessage::from_string(payload);
-        match number.checked_rem(self.config.keys) {
+        let message = match number.checked_rem(self.config.keys) {
             Some(key) => message.with_key(format!("key-{key}")),
             None => message,
+        };
+        match self.route(number) {
+            Some(route) => message.with_route(route),
+            None => message,
         }
+    }
+
+    fn route(&self, number: u64) -> Option<&str> {
+        if self.config.astray.contains(&number) {
+            return Some("nowhere");
+        }
+        let at = number.checked_rem(self.config.routes.len() as u64)?;
+        let route = self.config.routes[at as usize].as_str();
+        (!route.is_empty()).then_some(route)
     }
 }
 
