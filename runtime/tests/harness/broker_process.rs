@@ -63,6 +63,13 @@ impl BrokerProcess {
         }
     }
 
+    /// For example `STOP`, after which it answers nothing until `CONT`.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = self.child.as_ref().and_then(Child::id).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Forgets everything. Only between two processes.
     pub fn wipe(&self) {
         assert!(self.child.is_none(), "the broker is running");
