@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     api,
-    config::{Loaded, spec},
+    config::{Loaded, Unusable, spec},
     plugin, provider, state,
     supervisor::{Host, Supervisor},
 };
@@ -81,11 +81,11 @@ impl App {
             search_paths: runtime.plugins.search_paths,
             state,
         });
-        let supervisor = Supervisor::start(&host, opened.connectors, opened.unusable);
+        let supervisor = supervise(host.clone(), opened.connectors, opened.unusable)?;
         let watching = opened.watch.map(|watch| tokio::spawn(report(watch)));
         let stop_api = CancellationToken::new();
         let api = listener.map(|listener| {
-            let routes = api::Api::new(supervisor.handles());
+            let routes = api::Api::new(supervisor.clone());
             tokio::spawn(listener.serve(routes, stop_api.clone()))
         });
         Ok(Self {
@@ -134,6 +134,25 @@ async fn report(mut watch: provider::Watch) {
             info!(connector = %change.id, version = change.version, news = change.news.name(), "connectors have changed: the next start applies it");
         }
     }
+}
+
+/// Starts every connector. One that is listed twice would be a mistake of the configuration's readers, and ends the start.
+fn supervise(
+    host: Arc<Host>,
+    connectors: Vec<spec::Connector>,
+    unusable: Vec<Unusable>,
+) -> Result<Supervisor, String> {
+    let supervisor = Supervisor::new(host).map_err(|error| error.to_string())?;
+    for connector in connectors {
+        supervisor
+            .add(connector)
+            .map_err(|error| error.to_string())?;
+    }
+    for connector in unusable {
+        let added = supervisor.add_unusable(connector);
+        added.map_err(|error| error.to_string())?;
+    }
+    Ok(supervisor)
 }
 
 /// Starts the embedded broker when it is enabled, and points `iggy.address` at where it really listens.

@@ -10,7 +10,10 @@ use std::{fs, path::PathBuf, time::Duration};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::{
     Code, Environment, Loaded, Origin, Problems, load_with,
-    spec::{self, Allowed, Delivery, Direction, Errors, OnFailure, Restart, StartFrom, Streams},
+    spec::{
+        self, Allowed, Delivery, Direction, Errors, HealthAction, OnFailure, Restart, StartFrom,
+        Streams,
+    },
 };
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -102,6 +105,34 @@ fn the_connector(loaded: &Loaded) -> &spec::Connector {
     assert!(loaded.unusable.is_empty(), "{:?}", loaded.unusable);
     assert_eq!(loaded.connectors.len(), 1);
     &loaded.connectors[0]
+}
+
+#[test]
+fn health_checks_are_configured_or_have_defaults() {
+    let sink = "[sinks.k]\npath = 'p'\nstreams = [{ stream = 's', topics = ['t'] }]\n";
+    let loaded = Site::toml(sink).loaded();
+    let health = the_connector(&loaded).health;
+    assert_eq!(
+        (health.interval, health.timeout, health.failures),
+        (Duration::from_secs(30), Duration::from_secs(10), 3)
+    );
+    assert_eq!(health.action, HealthAction::Report);
+    for (written, action) in [
+        ("report", HealthAction::Report),
+        ("restart", HealthAction::Restart),
+        ("stop", HealthAction::Stop),
+    ] {
+        let health = format!(
+            "health = {{ interval = '1s', timeout = '500ms', failures = 1, action = '{written}' }}"
+        );
+        let loaded = Site::toml(&format!("{sink}{health}")).loaded();
+        let health = the_connector(&loaded).health;
+        assert_eq!(health.action, action);
+        assert_eq!(
+            (health.interval, health.timeout, health.failures),
+            (Duration::from_secs(1), Duration::from_millis(500), 1)
+        );
+    }
 }
 
 #[test]
@@ -675,6 +706,20 @@ fn wrong_values_of_a_connector_are_refused() {
             "`sinks.k.max_in_flight`: at least 1 is expected",
         ),
         (
+            "health.interval = '0s'",
+            "`sinks.k.health.interval`: more than zero is expected",
+        ),
+        (
+            "health.timeout = '0s'",
+            "`sinks.k.health.timeout`: more than zero is expected",
+        ),
+        (
+            "health.failures = 0",
+            "`sinks.k.health.failures`: at least 1 is expected",
+        ),
+        ("health.action = 'kill'", "`sinks.k.health.action`: "),
+        ("health.every = '1s'", "`sinks.k.health.every`: "),
+        (
             "retry.jitter = 2",
             "`sinks.k.retry.jitter`: a share from 0 to 1 is expected",
         ),
@@ -896,7 +941,6 @@ fn what_has_no_effect_yet_is_refused() {
     let of_a_sink = [
         ("", "delivery = 'at_most_once'"),
         ("", "max_in_flight = 2"),
-        ("", "health.interval = '1s'"),
         ("", "plugin_config.password = 'a${env:PASSWORD}'"),
         (", codec = {}", ""),
         (", contract = {}", ""),

@@ -58,7 +58,9 @@ async fn shapes_that_clients_rely_on_are_kept() {
     let sinks = daemon.get("/sinks").await;
     assert_eq!(
         keys(&sinks[0]),
-        ["id", "key", "name", "path", "enabled", "status"]
+        [
+            "id", "key", "name", "path", "enabled", "status", "target", "healthy"
+        ]
     );
     let source = daemon.get("/sources/random").await;
     assert_eq!(source["key"], "random");

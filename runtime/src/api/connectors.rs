@@ -3,7 +3,8 @@
 use axum::{
     Json, Router,
     extract::{Path, State},
-    routing::get,
+    http::StatusCode,
+    routing::{get, post},
 };
 
 use super::{
@@ -11,19 +12,35 @@ use super::{
     dto::{Connector, Details},
     error::ApiError,
 };
-use crate::config::spec::Direction;
+use crate::{
+    config::spec::Direction,
+    supervisor::{Handle, Request},
+};
+
+/// The last segment of a command's route, and what it asks for.
+const COMMANDS: [(&str, Request); 5] = [
+    ("restart", Request::Restart),
+    ("pause", Request::Pause),
+    ("resume", Request::Resume),
+    ("stop", Request::Stop),
+    ("start", Request::Start),
+];
 
 pub(super) fn router(direction: Direction) -> Router<Api> {
-    Router::new()
+    let lists = Router::new()
         .route("/", get(move |api| list(direction, api)))
-        .route("/{key}", get(move |api, key| details(direction, api, key)))
+        .route("/{key}", get(move |api, key| details(direction, api, key)));
+    COMMANDS.into_iter().fold(lists, |router, (name, request)| {
+        router.route(
+            &format!("/{{key}}/{name}"),
+            post(move |api, key| command(direction, request, api, key)),
+        )
+    })
 }
 
 async fn list(direction: Direction, State(api): State<Api>) -> Json<Vec<Connector>> {
-    let of_direction = api
-        .connectors
-        .iter()
-        .filter(|handle| handle.spec.direction == direction);
+    let all = api.connectors.all();
+    let of_direction = all.iter().filter(|handle| handle.direction == direction);
     Json(of_direction.map(Connector::from).collect())
 }
 
@@ -32,15 +49,23 @@ async fn details(
     State(api): State<Api>,
     Path(key): Path<String>,
 ) -> Result<Json<Details>, ApiError> {
-    let found = api
-        .connectors
-        .iter()
-        .find(|handle| handle.spec.direction == direction && handle.spec.key == key);
-    let Some(handle) = found else {
-        return Err(ApiError::NotFound(format!(
-            "no {} has the key {key}",
-            direction.name()
-        )));
-    };
-    Ok(Json(handle.into()))
+    let handle = find(direction, &api, &key)?;
+    Ok(Json((&handle).into()))
+}
+
+/// Answers when the command is accepted and saved; it is carried out meanwhile.
+async fn command(
+    direction: Direction,
+    request: Request,
+    State(api): State<Api>,
+    Path(key): Path<String>,
+) -> Result<(StatusCode, Json<Connector>), ApiError> {
+    let handle = find(direction, &api, &key)?;
+    let snapshot = handle.request(request).await?;
+    Ok((StatusCode::ACCEPTED, Json(Connector::of(&handle, snapshot))))
+}
+
+fn find(direction: Direction, api: &Api, key: &str) -> Result<Handle, ApiError> {
+    let found = api.connectors.find(direction, key);
+    found.ok_or_else(|| ApiError::NotFound(format!("no {} has the key {key}", direction.name())))
 }

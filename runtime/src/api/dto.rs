@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     config::spec::{self, Direction, Streams},
-    supervisor::{Handle, LastError, Status},
+    supervisor::{Handle, LastError, Snapshot, Status, Target},
 };
 
 /// A connector in a list.
@@ -19,6 +19,10 @@ pub(super) struct Connector {
     path: String,
     enabled: bool,
     status: &'static str,
+    /// What it was told to be: `running`, `paused` or `stopped`.
+    target: &'static str,
+    /// Whether its health checks go well.
+    healthy: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<ErrorEntry>,
     /// When a connector in error, or one that retries, tries again, in µs since the epoch.
@@ -91,20 +95,32 @@ pub(super) struct ConnectorStats {
     errors: u64,
 }
 
-impl From<&Handle> for Connector {
-    fn from(handle: &Handle) -> Self {
-        let snapshot = handle.snapshot();
+impl Connector {
+    pub(super) fn of(handle: &Handle, snapshot: Snapshot) -> Self {
+        let spec = handle.spec();
         Self {
             id: handle.id,
-            key: handle.spec.key.clone(),
-            name: handle.spec.name.clone(),
-            path: handle.spec.path.clone(),
-            enabled: handle.spec.enabled,
+            key: spec.key.clone(),
+            name: spec.name.clone(),
+            path: spec.path.clone(),
+            enabled: spec.enabled,
             status: snapshot.status.name(),
+            target: match snapshot.target {
+                Target::Running => "running",
+                Target::Paused => "paused",
+                Target::Stopped => "stopped",
+            },
+            healthy: snapshot.healthy,
             last_error: snapshot.last_error.map(ErrorEntry::from),
             next_restart_at: snapshot.next_attempt.map(micros),
-            plugin_config_format: handle.spec.plugin_config_format.clone(),
+            plugin_config_format: spec.plugin_config_format.clone(),
         }
+    }
+}
+
+impl From<&Handle> for Connector {
+    fn from(handle: &Handle) -> Self {
+        Self::of(handle, handle.snapshot())
     }
 }
 
@@ -119,7 +135,7 @@ impl From<LastError> for ErrorEntry {
 
 impl From<&Handle> for Details {
     fn from(handle: &Handle) -> Self {
-        let streams = match &handle.spec.streams {
+        let streams = match &handle.spec().streams {
             Streams::Inputs(inputs) => inputs.iter().map(Stream::from).collect(),
             Streams::Outputs(outputs) => outputs.iter().map(Stream::from).collect(),
         };
@@ -160,17 +176,17 @@ impl From<&spec::Output> for Stream {
 impl From<&Handle> for ConnectorStats {
     fn from(handle: &Handle) -> Self {
         let (snapshot, counts) = (handle.snapshot(), handle.counts());
-        let direction = handle.spec.direction;
+        let (spec, direction) = (handle.spec(), handle.direction);
         let of_source = |count| (direction == Direction::Source).then_some(count);
         let of_sink = |count| (direction == Direction::Sink).then_some(count);
         Self {
-            key: handle.spec.key.clone(),
-            name: handle.spec.name.clone(),
+            key: spec.key.clone(),
+            name: spec.name.clone(),
             connector_type: direction.name(),
             version_semver: snapshot.plugin_version.as_deref().and_then(semver),
             version: snapshot.plugin_version,
             status: snapshot.status.name(),
-            enabled: handle.spec.enabled,
+            enabled: spec.enabled,
             messages_produced: of_source(counts.produced),
             messages_sent: of_source(counts.sent),
             messages_consumed: of_sink(counts.consumed),

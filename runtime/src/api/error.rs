@@ -7,12 +7,31 @@ use axum::{
 };
 use serde::Serialize;
 
+use crate::supervisor::Refused;
+
 #[derive(Debug)]
 pub(super) enum ApiError {
     Unauthorized,
     Forbidden,
     NotFound(String),
     MethodNotAllowed,
+    /// What was asked for does not fit the connector's state.
+    Conflict(String),
+    /// It is being done, but would not survive a restart of the daemon.
+    NotSaved(String),
+    Ending(String),
+    NotReady(String),
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let reason = refused.to_string();
+        match refused {
+            Refused::Stopped => Self::Conflict(reason),
+            Refused::Ending => Self::Ending(reason),
+            Refused::NotSaved(_) => Self::NotSaved(reason),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -40,6 +59,10 @@ impl ApiError {
                 "method_not_allowed",
                 "this route has no such method".to_owned(),
             ),
+            Self::Conflict(reason) => (StatusCode::CONFLICT, "wrong_state", reason),
+            Self::NotSaved(reason) => (StatusCode::INTERNAL_SERVER_ERROR, "not_saved", reason),
+            Self::Ending(reason) => (StatusCode::SERVICE_UNAVAILABLE, "stopping", reason),
+            Self::NotReady(reason) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason),
         }
     }
 }

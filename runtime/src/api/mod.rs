@@ -17,7 +17,7 @@ pub use self::server::Listener;
 use self::{auth::Auth, error::ApiError};
 use crate::{
     config::spec::{Cors, Direction},
-    supervisor::Handle,
+    supervisor::Supervisor,
     telemetry::process::Process,
 };
 
@@ -27,12 +27,12 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// What the routes answer from.
 #[derive(Clone)]
 pub struct Api {
-    connectors: Arc<[Handle]>,
+    connectors: Supervisor,
     process: Arc<Mutex<Process>>,
 }
 
 impl Api {
-    pub fn new(connectors: Arc<[Handle]>) -> Self {
+    pub fn new(connectors: Supervisor) -> Self {
         Self {
             connectors,
             process: Arc::new(Mutex::new(Process::new())),
@@ -43,7 +43,8 @@ impl Api {
 fn router(api: Api, auth: Arc<Auth>, cors: Option<&Cors>) -> Router {
     let public = Router::new()
         .route("/", get(system::welcome))
-        .route("/health", get(system::health));
+        .route("/health", get(system::health))
+        .route("/ready", get(system::ready));
     let keyed = Router::new()
         .route("/stats", get(system::stats))
         .nest("/sinks", connectors::router(Direction::Sink))

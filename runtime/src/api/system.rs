@@ -8,47 +8,92 @@ use serde::Serialize;
 use super::{
     Api,
     dto::{ConnectorStats, is_running, micros, semver},
+    error::ApiError,
 };
 use crate::{
     config::spec::Direction,
-    supervisor::{Handle, Status},
+    supervisor::{Handle, Snapshot, Status, Target},
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) async fn welcome() -> String {
-    format!("Iggy connectors runtime {VERSION}: see /health, /stats, /sinks and /sources\n")
+    format!("Iggy connectors runtime {VERSION}: see /health, /ready, /stats, /sinks and /sources\n")
 }
 
 #[derive(Serialize)]
 pub(super) struct Health {
-    /// `healthy`: every enabled connector runs; `degraded`: some do not; `unhealthy`: none does.
+    /// `healthy`: every enabled connector runs, or was paused or stopped; `degraded`: some do not; `unhealthy`: none does.
     status: &'static str,
     /// Connectors by status.
     connectors: BTreeMap<&'static str, usize>,
+    /// Connectors whose health checks fail.
+    unhealthy: usize,
 }
 
 pub(super) async fn health(State(api): State<Api>) -> Json<Health> {
+    let all: Vec<_> = api
+        .connectors
+        .all()
+        .into_iter()
+        .map(|handle| (handle.spec().enabled, handle.snapshot()))
+        .collect();
     let mut connectors = BTreeMap::new();
-    let (mut enabled, mut well) = (0, 0);
-    for handle in api.connectors.iter() {
-        let status = handle.snapshot().status;
-        *connectors.entry(status.name()).or_default() += 1;
-        if handle.spec.enabled {
-            enabled += 1;
-            // A connector that has been stopped, or whose source has ended, is where it should be.
-            well += usize::from(matches!(
-                status,
-                Status::Running | Status::Stopped | Status::Stopping
-            ));
-        }
+    for (_, snapshot) in &all {
+        *connectors.entry(snapshot.status.name()).or_default() += 1;
     }
-    let status = match well {
-        _ if well == enabled => "healthy",
-        0 => "unhealthy",
+    let enabled = all.iter().filter(|(enabled, _)| *enabled);
+    Json(Health {
+        status: overall(enabled.map(|(_, snapshot)| is_well(snapshot))),
+        connectors,
+        unhealthy: all.iter().filter(|(_, snapshot)| !snapshot.healthy).count(),
+    })
+}
+
+/// Whether a connector does what it is to do. One that was paused or stopped, or whose source has ended, does.
+fn is_well(snapshot: &Snapshot) -> bool {
+    match (snapshot.target, snapshot.status) {
+        (Target::Paused | Target::Stopped, _) | (_, Status::Stopped) => true,
+        (_, Status::Running) => snapshot.healthy,
+        _ => false,
+    }
+}
+
+fn overall(well: impl Iterator<Item = bool>) -> &'static str {
+    let (well, unwell): (Vec<bool>, Vec<bool>) = well.partition(|well| *well);
+    match (well.len(), unwell.len()) {
+        (_, 0) => "healthy",
+        (0, _) => "unhealthy",
         _ => "degraded",
-    };
-    Json(Health { status, connectors })
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Ready {
+    status: &'static str,
+}
+
+/// Whether every enabled connector has opened at least once. One that was paused or stopped is not waited for.
+pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Ready>, ApiError> {
+    let all = api.connectors.all();
+    let waiting: Vec<_> = all.iter().filter_map(not_opened).collect();
+    match waiting.is_empty() {
+        true => Ok(Json(Ready { status: "ready" })),
+        false => Err(ApiError::NotReady(waiting.join("; "))),
+    }
+}
+
+/// Why a connector that should have opened has not.
+fn not_opened(handle: &Handle) -> Option<String> {
+    let snapshot = handle.snapshot();
+    if snapshot.has_opened || !handle.spec().enabled || snapshot.target != Target::Running {
+        return None;
+    }
+    let (direction, key) = (handle.direction.name(), &handle.key);
+    Some(match (snapshot.status, snapshot.last_error) {
+        (Status::Error, Some(error)) => format!("{direction} {key}: {}", error.message),
+        (status, _) => format!("{direction} {key}: {}", status.name()),
+    })
 }
 
 #[derive(Serialize)]
@@ -77,12 +122,12 @@ pub(super) async fn stats(State(api): State<Api>) -> Json<Stats> {
         let mut process = api.process.lock().unwrap_or_else(PoisonError::into_inner);
         (process.read(), process.start_time())
     };
+    let all = api.connectors.all();
     let count = |direction: Direction, running_only: bool| {
         let counts = |handle: &&Handle| {
-            handle.spec.direction == direction
-                && (!running_only || is_running(handle.snapshot().status))
+            handle.direction == direction && (!running_only || is_running(handle.snapshot().status))
         };
-        api.connectors.iter().filter(counts).count()
+        all.iter().filter(counts).count()
     };
     Json(Stats {
         connectors_runtime_version: VERSION,
@@ -99,6 +144,6 @@ pub(super) async fn stats(State(api): State<Api>) -> Json<Stats> {
         sources_running: count(Direction::Source, true),
         sinks_total: count(Direction::Sink, false),
         sinks_running: count(Direction::Sink, true),
-        connectors: api.connectors.iter().map(ConnectorStats::from).collect(),
+        connectors: all.iter().map(ConnectorStats::from).collect(),
     })
 }

@@ -58,7 +58,7 @@ pub(super) struct ConnectorConfig<S> {
     pub(super) errors: Errors,
     pub(super) dlq: Option<Dlq>,
     pub(super) restart: Restart,
-    pub(super) health: Option<Health>,
+    pub(super) health: Health,
     pub(super) consumer: Consumer,
 }
 
@@ -203,6 +203,8 @@ pub(super) enum RestartPolicy {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Health {
     pub(super) interval: HumanDuration,
+    /// Of one check.
+    pub(super) timeout: HumanDuration,
     /// So many in a row make it unhealthy.
     pub(super) failures: u32,
     pub(super) action: HealthAction,
@@ -251,7 +253,7 @@ impl<S> Default for ConnectorConfig<S> {
             errors: Errors::default(),
             dlq: None,
             restart: Restart::default(),
-            health: None,
+            health: Health::default(),
             consumer: Consumer::default(),
         }
     }
@@ -343,6 +345,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             interval: HumanDuration::secs(30),
+            timeout: HumanDuration::secs(10),
             failures: 3,
             action: HealthAction::Report,
         }

@@ -247,6 +247,7 @@ pub struct Connector {
     pub restart: Restart,
     pub errors: Errors,
     pub dlq: Option<Dlq>,
+    pub health: Health,
 }
 
 /// A plugin's own configuration. `Debug` says only that there is one.
@@ -412,6 +413,29 @@ pub enum Restart {
     Never,
     /// `policy = "on_failure"`, the default: 1s to 1m, for ever.
     OnFailure(Backoff),
+}
+
+/// How a connector's health is checked: `[health]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// From the end of one check to the next.
+    pub interval: Duration,
+    /// A check that has not ended by then has failed.
+    pub timeout: Duration,
+    /// So many in a row make the connector unhealthy.
+    pub failures: u32,
+    pub action: HealthAction,
+}
+
+/// What is done about an unhealthy connector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthAction {
+    /// It is shown, and goes on.
+    Report,
+    /// It has failed: `[restart]` decides.
+    Restart,
+    /// It has failed for good.
+    Stop,
 }
 
 /// What happens to messages that cannot be delivered: `[errors]`.

@@ -14,6 +14,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Open, Traits,
@@ -244,6 +245,13 @@ impl Drop for Outstanding {
     }
 }
 
+/// The entry points that begin, interrupt and end an instance.
+type Calling = (
+    abi::instance::OpenFn,
+    abi::instance::Cancel,
+    abi::instance::Plain,
+);
+
 /// Owns an instance: what is dropped without being closed is closed in the background.
 pub(super) struct Handle {
     instance: Arc<Instance>,
@@ -253,13 +261,12 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Opens an instance through `function` and waits, within its deadline, until it is open.
+    /// Opens an instance through its entry points and waits, until `stop` and within its deadline, until it is open.
     pub(super) async fn open(
         library: &Library,
         open: &Open<'_>,
-        function: abi::instance::OpenFn,
-        cancel: abi::instance::Cancel,
-        close: abi::instance::Plain,
+        (function, cancel, close): Calling,
+        stop: &CancellationToken,
     ) -> Result<(Self, Traits), Failure> {
         let instance = Instance::new(library, open.key, cancel, close)?;
         let opening = start_open(&instance, library, open, function)?;
@@ -268,7 +275,8 @@ impl Handle {
             opening: Some(opening),
             close_within: open.deadlines.close,
         };
-        let traits = handle.opened(open.deadlines.open).await?;
+        let limit = Limit::Stop(stop, Some(open.deadlines.open));
+        let traits = handle.opened(limit).await?;
         Ok((handle, traits))
     }
 
@@ -277,9 +285,9 @@ impl Handle {
     }
 
     /// Waits for the open. Until it has ended, dropping the handle leaves the rest to the background.
-    async fn opened(&mut self, within: Duration) -> Result<Traits, Failure> {
+    async fn opened(&mut self, limit: Limit<'_>) -> Result<Traits, Failure> {
         let opening = self.opening.as_mut().expect("`open` has just put it there");
-        let answer = opening.wait(Limit::Within(within)).await;
+        let answer = opening.wait(limit).await;
         // The instance exists exactly when the status was ok (`OpenFn`), also when we could not read the rest.
         let phase = match &answer {
             // It may still end.

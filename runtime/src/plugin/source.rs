@@ -38,12 +38,26 @@ impl Source {
     ///
     /// The library is not a source's, or the plugin did not open.
     pub async fn open(library: &Library, open: Open<'_>) -> Result<Self, Failure> {
+        Self::open_until(library, open, &CancellationToken::new()).await
+    }
+
+    /// Opens an instance in `library`. After `stop` an open that is under way gets a moment, then is cancelled and fails with
+    /// [`FailureKind::Cancelled`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::open`].
+    pub async fn open_until(
+        library: &Library,
+        open: Open<'_>,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let Entries::Source(entries) = *library.entries() else {
             let message = format!("plugin `{}` is not a source", library.name());
             return Err(Failure::new(FailureKind::Fatal, message));
         };
-        let (handle, traits) =
-            Handle::open(library, &open, entries.open, entries.cancel, entries.close).await?;
+        let calls = (entries.open, entries.cancel, entries.close);
+        let (handle, traits) = Handle::open(library, &open, calls, stop).await?;
         Ok(Self {
             handle,
             entries,

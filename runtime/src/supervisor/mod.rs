@@ -1,116 +1,207 @@
-//! One task per connector: the supervisor starts them, lists them for the API, and stops them all within a deadline.
+//! One task per connector. The [`Supervisor`] starts them, finds them for the API, and stops them all within a deadline; connectors
+//! come and go while it runs.
 
-mod connector;
+mod handle;
+mod health;
+mod launch;
+mod open;
+mod plan;
+mod session;
 mod snapshot;
+mod status;
+mod task;
+#[cfg(test)]
+mod tests;
+mod work;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info_span};
+use tracing::error;
 
-use self::{connector::Connector, snapshot::Reporter};
+use self::launch::{Launch, launch};
 pub use self::{
-    connector::Host,
-    snapshot::{Handle, LastError, Snapshot, Status},
+    handle::{Handle, Refused},
+    open::Host,
+    plan::{Request, Target},
+    snapshot::{LastError, Snapshot},
+    status::Status,
 };
 use crate::{
     config::{
         Unusable,
         spec::{self, Direction},
     },
-    pipeline::Monitor,
+    pipeline::Failure,
+    state::Lifecycle,
 };
 
-/// All connectors of the daemon.
-pub struct Supervisor {
-    handles: Vec<Handle>,
-    tasks: Vec<(Handle, JoinHandle<()>)>,
+/// All connectors of the daemon. Clones are the same.
+#[derive(Clone)]
+pub struct Supervisor(Arc<Inner>);
+
+struct Inner {
+    host: Arc<Host>,
+    lifecycle: Lifecycle,
+    connectors: RwLock<BTreeMap<(Direction, String), Entry>>,
+    last_id: AtomicU32,
     stop: CancellationToken,
 }
 
+#[derive(Clone)]
+struct Entry {
+    handle: Handle,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// A connector of that direction and key exists, or is still being removed.
+#[derive(Debug, thiserror::Error)]
+#[error("there is a {} with the key {key}", direction.name())]
+pub struct Taken {
+    pub direction: Direction,
+    pub key: String,
+}
+
 impl Supervisor {
-    /// Starts every enabled connector. They come up side by side; none waits for another.
-    pub fn start(
-        host: &Arc<Host>,
-        connectors: Vec<spec::Connector>,
-        unusable: Vec<Unusable>,
-    ) -> Self {
-        let stop = CancellationToken::new();
-        let mut supervisor = Self {
-            handles: Vec::new(),
-            tasks: Vec::new(),
-            stop,
+    /// A supervisor without connectors.
+    ///
+    /// # Errors
+    ///
+    /// What operators have paused and stopped cannot be read.
+    pub fn new(host: Arc<Host>) -> Result<Self, Failure> {
+        Ok(Self(Arc::new(Inner {
+            lifecycle: Lifecycle::open(&host.state)?,
+            host,
+            connectors: RwLock::default(),
+            last_id: AtomicU32::new(0),
+            stop: CancellationToken::new(),
+        })))
+    }
+
+    /// Adds a connector and starts it, unless it is disabled or was paused or stopped. None waits for another.
+    ///
+    /// # Errors
+    ///
+    /// The key is taken.
+    pub fn add(&self, spec: spec::Connector) -> Result<Handle, Taken> {
+        self.insert(spec, None)
+    }
+
+    /// Adds a connector that cannot run, with the reason. It takes commands as others do, and fails whenever it is started.
+    ///
+    /// # Errors
+    ///
+    /// The key is taken.
+    pub fn add_unusable(&self, unusable: Unusable) -> Result<Handle, Taken> {
+        let Unusable { spec, reason } = unusable;
+        error!(connector = spec.key, %reason, "connector not started");
+        self.insert(spec, Some(reason))
+    }
+
+    /// Stops a connector and forgets it, and that it was paused or stopped. Returns once it is closed, which its own deadlines bound, and
+    /// tells whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// It is gone, but a restart of the daemon would still know that it was paused or stopped.
+    pub async fn remove(&self, direction: Direction, key: &str) -> Result<bool, Failure> {
+        let Some(entry) = self.entry(direction, key) else {
+            return Ok(false);
         };
-        for spec in connectors {
-            supervisor.add(host.clone(), spec);
-        }
-        for Unusable { spec, reason } in unusable {
-            let (handle, reporter) = new_handle(supervisor.next_id(), spec);
-            error!(connector = handle.spec.key, %reason, "connector not started");
-            reporter.error(reason, None);
-            supervisor.handles.push(handle);
-        }
-        supervisor.handles.sort_by(|one, other| {
-            (one.spec.direction, &one.spec.key).cmp(&(other.spec.direction, &other.spec.key))
+        entry.stop.cancel();
+        entry.ended.cancelled().await;
+        let name = (direction, key.to_owned());
+        self.write(|connectors| {
+            let is_same = connectors
+                .get(&name)
+                .is_some_and(|found| found.handle.id == entry.handle.id);
+            if is_same {
+                connectors.remove(&name);
+            }
         });
-        supervisor
+        self.0.lifecycle.set(direction, key, None);
+        self.0.lifecycle.save().await?;
+        Ok(true)
+    }
+
+    pub fn find(&self, direction: Direction, key: &str) -> Option<Handle> {
+        self.entry(direction, key).map(|entry| entry.handle)
     }
 
     /// Every connector, by direction and key.
-    pub fn handles(&self) -> Arc<[Handle]> {
-        self.handles.as_slice().into()
+    pub fn all(&self) -> Vec<Handle> {
+        let entries = self.entries().into_iter();
+        entries.map(|entry| entry.handle).collect()
     }
 
     /// Stops every connector and waits for them until `deadline`. Returns the keys of those that had to be abandoned.
-    pub async fn stop(self, deadline: Instant) -> Vec<String> {
-        self.stop.cancel();
+    pub async fn stop(&self, deadline: Instant) -> Vec<String> {
+        self.0.stop.cancel();
         let mut abandoned = Vec::new();
-        for (handle, task) in self.tasks {
-            if tokio::time::timeout_at(deadline, task).await.is_err() {
-                abandoned.push(format!(
-                    "{} {}",
-                    handle.spec.direction.name(),
-                    handle.spec.key
-                ));
+        for Entry { handle, ended, .. } in self.entries() {
+            if timeout_at(deadline, ended.cancelled()).await.is_err() {
+                abandoned.push(format!("{} {}", handle.direction.name(), handle.key));
             }
+        }
+        // One more try for a command whose save has failed; then the next start does not know of it, as was said.
+        if let Err(failure) = self.0.lifecycle.save().await {
+            error!(error = %failure, "which connectors are paused and stopped is not saved");
         }
         abandoned
     }
 
-    fn next_id(&self) -> u32 {
-        self.handles.len() as u32 + 1
+    fn insert(&self, spec: spec::Connector, unusable: Option<String>) -> Result<Handle, Taken> {
+        let name = (spec.direction, spec.key.clone());
+        self.write(|connectors| {
+            if connectors.contains_key(&name) {
+                let (direction, key) = name;
+                return Err(Taken { direction, key });
+            }
+            let stop = self.0.stop.child_token();
+            let ended = CancellationToken::new();
+            let handle = launch(
+                self.0.host.clone(),
+                Launch {
+                    id: self.0.last_id.fetch_add(1, Ordering::Relaxed) + 1,
+                    spec,
+                    unusable,
+                    lifecycle: self.0.lifecycle.clone(),
+                    stop: stop.clone(),
+                    ended: ended.clone(),
+                },
+            );
+            let entry = Entry {
+                handle: handle.clone(),
+                stop,
+                ended,
+            };
+            connectors.insert(name, entry);
+            Ok(handle)
+        })
     }
 
-    fn add(&mut self, host: Arc<Host>, spec: spec::Connector) {
-        let (handle, reporter) = new_handle(self.next_id(), spec);
-        self.handles.push(handle.clone());
-        if !handle.spec.enabled {
-            return;
-        }
-        let span = match handle.spec.direction {
-            Direction::Sink => info_span!("sink", key = handle.spec.key),
-            Direction::Source => info_span!("source", key = handle.spec.key),
-        };
-        let connector = Connector {
-            spec: handle.spec.clone(),
-            host,
-            monitor: handle.monitor.clone(),
-            reporter,
-            stop: self.stop.child_token(),
-        };
-        let task = tokio::spawn(connector.run().instrument(span));
-        self.tasks.push((handle, task));
+    fn entry(&self, direction: Direction, key: &str) -> Option<Entry> {
+        let connectors = self.0.connectors.read();
+        let connectors = connectors.unwrap_or_else(PoisonError::into_inner);
+        connectors.get(&(direction, key.to_owned())).cloned()
     }
-}
 
-fn new_handle(id: u32, spec: spec::Connector) -> (Handle, Reporter) {
-    let (reporter, snapshot) = Reporter::new(spec.enabled);
-    let handle = Handle {
-        id,
-        spec: Arc::new(spec),
-        snapshot,
-        monitor: Arc::new(Monitor::default()),
-    };
-    (handle, reporter)
+    fn entries(&self) -> Vec<Entry> {
+        let connectors = self.0.connectors.read();
+        let connectors = connectors.unwrap_or_else(PoisonError::into_inner);
+        connectors.values().cloned().collect()
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut BTreeMap<(Direction, String), Entry>) -> T) -> T {
+        let connectors = self.0.connectors.write();
+        change(&mut connectors.unwrap_or_else(PoisonError::into_inner))
+    }
 }

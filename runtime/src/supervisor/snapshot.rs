@@ -1,43 +1,12 @@
-//! What others see of a connector: [`Snapshot`]. Only the connector's own task writes it.
+//! What others see of a connector: [`Snapshot`]. Only the connector's own task writes it, through [`Reporter`].
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{error, info, warn};
 
-use crate::{
-    config::spec,
-    pipeline::{Counts, Monitor, Retrying},
-};
-
-/// Where a connector is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Starting,
-    Running,
-    /// It runs and waits to try something again.
-    Retrying,
-    Stopping,
-    Stopped,
-    Error,
-}
-
-impl Status {
-    /// The status in one word, as the API shows it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Retrying => "retrying",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Error => "error",
-        }
-    }
-}
+use super::{plan::Target, status::Status};
+use crate::pipeline::Retrying;
 
 /// What went wrong last, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,90 +19,112 @@ pub struct LastError {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub status: Status,
+    /// What it was told to be, and is on its way to.
+    pub target: Target,
     pub last_error: Option<LastError>,
     /// When a connector in error, or one that retries, tries again.
     pub next_attempt: Option<SystemTime>,
     /// The plugin's own version, once it is loaded.
     pub plugin_version: Option<String>,
-    /// Whether it has run at least once.
-    pub has_run: bool,
+    /// Whether its plugin has opened at least once.
+    pub has_opened: bool,
+    /// Whether its health checks go well, as far as there were any.
+    pub healthy: bool,
 }
 
 /// The connector's task's side: the only writer.
 pub(super) struct Reporter(watch::Sender<Snapshot>);
 
-/// Everybody else's side.
-#[derive(Clone)]
-pub struct Handle {
-    /// Unique in this run of the daemon, from 1; also the number of the plugin's instance.
-    pub id: u32,
-    pub spec: Arc<spec::Connector>,
-    pub(super) snapshot: watch::Receiver<Snapshot>,
-    pub(super) monitor: Arc<Monitor>,
-}
-
-impl Handle {
-    pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.borrow().clone()
-    }
-
-    pub fn counts(&self) -> Counts {
-        self.monitor.counters.read()
-    }
-}
-
 impl Reporter {
-    pub(super) fn new(enabled: bool) -> (Self, watch::Receiver<Snapshot>) {
-        let status = if enabled {
-            Status::Starting
-        } else {
-            Status::Stopped
-        };
+    pub(super) fn new(status: Status, target: Target) -> (Self, watch::Receiver<Snapshot>) {
         let (sender, receiver) = watch::channel(Snapshot {
             status,
+            target,
             last_error: None,
             next_attempt: None,
             plugin_version: None,
-            has_run: false,
+            has_opened: false,
+            healthy: true,
         });
         (Self(sender), receiver)
     }
 
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.0.borrow().clone()
+    }
+
+    pub(super) fn now(&self) -> Status {
+        self.0.borrow().status
+    }
+
     pub(super) fn status(&self, status: Status) {
-        self.0.send_if_modified(|snapshot| {
-            if snapshot.status == status {
-                return false;
-            }
-            info!(from = snapshot.status.name(), to = status.name(), "status");
+        let from = self.now();
+        if from == status {
+            return;
+        }
+        let (from_name, to) = (from.name(), status.name());
+        info!(from = from_name, to, "status");
+        if !from.may_become(status) {
+            error!(
+                from = from_name,
+                to, "this move is not legal, which is a bug of the runtime"
+            );
+            debug_assert!(false, "{from_name} became {to}");
+        }
+        self.0.send_modify(|snapshot| {
             snapshot.status = status;
             snapshot.next_attempt = None;
-            snapshot.has_run |= status == Status::Running;
-            true
         });
     }
 
-    pub(super) fn plugin_version(&self, version: &str) {
-        self.0
-            .send_modify(|snapshot| snapshot.plugin_version = Some(version.to_owned()));
+    pub(super) fn target(&self, target: Target) {
+        self.0.send_modify(|snapshot| snapshot.target = target);
     }
 
-    /// The pipeline has begun (`Some`) or ended retrying.
-    pub(super) fn retrying(&self, retrying: Option<Retrying>) {
-        let Some(Retrying {
-            reason,
-            next_attempt,
-        }) = retrying
-        else {
-            return self.status(Status::Running);
-        };
+    pub(super) fn opened(&self) {
+        self.0.send_modify(|snapshot| snapshot.has_opened = true);
+    }
+
+    pub(super) fn plugin_version(&self, version: Option<String>) {
+        if version.is_some() {
+            self.0
+                .send_modify(|snapshot| snapshot.plugin_version = version);
+        }
+    }
+
+    /// The pipeline is waiting to try something again.
+    pub(super) fn retrying(&self, retrying: Retrying) {
         self.status(Status::Retrying);
-        self.failed(reason, Some(next_attempt));
+        self.failed(retrying.reason, Some(retrying.next_attempt));
     }
 
-    /// The connector has failed and, with a `delay`, will be started again.
-    pub(super) fn error(&self, message: String, delay: Option<Duration>) {
+    /// The connector has failed and, where there is a `next_attempt`, will be started again then.
+    pub(super) fn error(&self, message: String, next_attempt: Option<SystemTime>) {
         self.status(Status::Error);
-        self.failed(message, delay.map(|delay| SystemTime::now() + delay));
+        self.failed(message, next_attempt);
+    }
+
+    /// Something went wrong that does not decide the status.
+    pub(super) fn note(&self, message: String) {
+        let next_attempt = self.0.borrow().next_attempt;
+        self.failed(message, next_attempt);
+    }
+
+    /// What the health checks say: `Some` when so many have failed that the connector counts as unhealthy.
+    pub(super) fn health(&self, unhealthy: Option<String>) {
+        let was_healthy = self.0.borrow().healthy;
+        match unhealthy {
+            Some(reason) if was_healthy => {
+                warn!(%reason, "unhealthy");
+                self.note(reason);
+                self.0.send_modify(|snapshot| snapshot.healthy = false);
+            }
+            None if !was_healthy => {
+                info!("healthy again");
+                self.0.send_modify(|snapshot| snapshot.healthy = true);
+            }
+            _ => {}
+        }
     }
 
     fn failed(&self, message: String, next_attempt: Option<SystemTime>) {

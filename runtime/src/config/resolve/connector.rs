@@ -18,8 +18,8 @@ use crate::config::{
     },
     problem::{Code, Report},
     spec::{
-        Backoff, Connector, Deadlines, Delivery, Direction, Dlq, Errors, OnFailure, PluginConfig,
-        Restart, Tolerance,
+        Backoff, Connector, Deadlines, Delivery, Direction, Dlq, Errors, Health, HealthAction,
+        OnFailure, PluginConfig, Restart, Tolerance,
     },
     strict::{self, kind},
     values::HumanDuration,
@@ -152,6 +152,7 @@ where
         },
         retry: retry(&config.retry, report),
         restart: restart(&config.restart, report),
+        health: health(&config.health, report),
         errors,
         dlq: config.dlq.map(|dlq| Dlq {
             stream: dlq.stream,
@@ -306,6 +307,22 @@ fn restart(restart: &connector::Restart, report: &mut Report<'_>) -> Restart {
     match restart.policy {
         RestartPolicy::Never => Restart::Never,
         RestartPolicy::OnFailure => Restart::OnFailure(backoff),
+    }
+}
+
+fn health(health: &connector::Health, report: &mut Report<'_>) -> Health {
+    checks::not_zero("health.interval", health.interval, report);
+    checks::not_zero("health.timeout", health.timeout, report);
+    checks::at_least_one("health.failures", health.failures, report);
+    Health {
+        interval: health.interval.0,
+        timeout: health.timeout.0,
+        failures: health.failures,
+        action: match health.action {
+            connector::HealthAction::Report => HealthAction::Report,
+            connector::HealthAction::Restart => HealthAction::Restart,
+            connector::HealthAction::Stop => HealthAction::Stop,
+        },
     }
 }
 

@@ -38,7 +38,6 @@ pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Repo
             "max_in_flight",
             "write 1, or leave it out",
         ),
-        (config.health.is_some(), "health", LEAVE_OUT),
     ];
     refuse(keys, report);
 }

@@ -1,0 +1,84 @@
+//! A connector as others hold it: [`Handle`] shows its snapshot and sends it commands. The task behind it decides.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use super::{plan::Request, snapshot::Snapshot};
+use crate::{
+    config::spec::{self, Direction},
+    pipeline::{Counts, Failure, Monitor},
+    state::Lifecycle,
+};
+
+/// A task answers without waiting for anything; past this it has been stopped in mid-command.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a connector's task is sent.
+pub(super) enum Command {
+    /// Answered when it is decided, not when it is carried out.
+    Request(Request, oneshot::Sender<Result<Snapshot, Refused>>),
+}
+
+/// Why a command was not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("it is stopped: start it, then it can be paused")]
+    Stopped,
+    #[error("the connector is being removed, or the daemon stops")]
+    Ending,
+    /// It is followed, but a restart of the daemon would not know of it.
+    #[error("it is being done, but will not survive a restart of the daemon: {0}")]
+    NotSaved(Failure),
+}
+
+/// A connector as others hold it.
+#[derive(Clone)]
+pub struct Handle {
+    /// Unique in this run of the daemon, from 1.
+    pub id: u32,
+    pub direction: Direction,
+    pub key: Arc<str>,
+    pub(super) spec: watch::Receiver<Arc<spec::Connector>>,
+    pub(super) snapshot: watch::Receiver<Snapshot>,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) lifecycle: Lifecycle,
+}
+
+impl Handle {
+    /// What it is built from.
+    pub fn spec(&self) -> Arc<spec::Connector> {
+        self.spec.borrow().clone()
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.borrow().clone()
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.monitor.counters.read()
+    }
+
+    /// Asks something of the connector. Returns how it is once that is accepted and, where it has to survive a restart of the daemon,
+    /// saved; it is carried out afterwards.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refused`].
+    pub async fn request(&self, request: Request) -> Result<Snapshot, Refused> {
+        let (sender, answer) = oneshot::channel();
+        let asked = async {
+            let command = Command::Request(request, sender);
+            self.commands.send(command).await.ok()?;
+            answer.await.ok()
+        };
+        let answered = timeout(ANSWER_TIMEOUT, asked).await.ok().flatten();
+        let snapshot = answered.unwrap_or(Err(Refused::Ending))?;
+        self.lifecycle.save().await.map_err(Refused::NotSaved)?;
+        Ok(snapshot)
+    }
+}

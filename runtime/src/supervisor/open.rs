@@ -1,0 +1,195 @@
+//! Builds a connector from its specification and opens its plugin: what the daemon's connectors are made of. `session` runs them.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use iggy_connector_message::TopicMetadata;
+use iggy_connector_transform::Chain;
+use tracing::info;
+
+use super::{
+    session,
+    work::{End, Instance, Opener, Run},
+};
+use crate::{
+    config::spec::{self, Streams},
+    pipeline::{Failure, FailureKind, Stages, source::Output},
+    plugin, state,
+};
+
+/// What all connectors share.
+pub struct Host {
+    pub iggy: spec::Iggy,
+    pub plugins: plugin::Registry,
+    pub search_paths: Vec<PathBuf>,
+    pub state: state::Folder,
+}
+
+/// A connector whose plugin is open.
+pub(super) enum Open {
+    Sink(Sink),
+    Source(Source),
+}
+
+/// What both directions have.
+pub(super) struct Built {
+    pub(super) spec: Arc<spec::Connector>,
+    pub(super) host: Arc<Host>,
+    pub(super) plugin_version: String,
+}
+
+pub(super) struct Sink {
+    pub(super) built: Built,
+    pub(super) plugin: plugin::Sink,
+    /// By `[[streams]]` entry.
+    pub(super) stages: Vec<Stages>,
+}
+
+pub(super) struct Source {
+    pub(super) built: Built,
+    pub(super) plugin: plugin::Source,
+    pub(super) outputs: Vec<Output>,
+    pub(super) state: state::FileStore,
+}
+
+impl Opener for Arc<Host> {
+    type Instance = Open;
+
+    async fn open(&self, spec: Arc<spec::Connector>, run: Run) -> Result<Open, End> {
+        let library = tokio::select! {
+            biased;
+            () = run.halt.stop.cancelled() => return Err(End::Failed(cancelled())),
+            library = load(self, &spec) => library?,
+        };
+        run.progress.send_modify(|progress| {
+            progress.plugin_version = Some(library.version().to_owned());
+        });
+        let built = Built {
+            spec,
+            host: self.clone(),
+            plugin_version: library.version().to_owned(),
+        };
+        match built.spec.clone().streams {
+            Streams::Inputs(ref inputs) => built.open_sink(&library, inputs, &run).await,
+            Streams::Outputs(ref outputs) => built.open_source(&library, outputs, &run).await,
+        }
+    }
+}
+
+impl Instance for Open {
+    async fn run(&self, run: &Run) -> Result<(), End> {
+        let ended = match self {
+            Self::Sink(sink) => session::consume(sink, run).await,
+            Self::Source(source) => session::produce(source, run).await,
+        };
+        Ok(ended?)
+    }
+
+    async fn health(&self, within: Duration) -> Result<(), Failure> {
+        match self {
+            Self::Sink(sink) => sink.plugin.health(within).await,
+            Self::Source(source) => source.plugin.health(within).await,
+        }
+    }
+
+    async fn close(self) -> Result<(), Failure> {
+        match self {
+            Self::Sink(sink) => sink.plugin.close().await,
+            Self::Source(source) => source.plugin.close().await,
+        }
+    }
+}
+
+impl Built {
+    async fn open_sink(
+        self,
+        library: &plugin::Library,
+        inputs: &[spec::Input],
+        run: &Run,
+    ) -> Result<Open, End> {
+        let stages = inputs
+            .iter()
+            .map(|input| {
+                Stages::of_sink(input.schema, self.transforms()?).map_err(|error| invalid(&error))
+            })
+            .collect::<Result<Vec<_>, End>>()?;
+        let plugin = plugin::Sink::open_until(library, self.opening(None), &run.halt.stop).await?;
+        Ok(Open::Sink(Sink {
+            built: self,
+            plugin,
+            stages,
+        }))
+    }
+
+    async fn open_source(
+        self,
+        library: &plugin::Library,
+        outputs: &[spec::Output],
+        run: &Run,
+    ) -> Result<Open, End> {
+        let outputs = outputs
+            .iter()
+            .map(|output| {
+                Ok(Output {
+                    topic: Arc::new(TopicMetadata {
+                        stream: output.stream.clone(),
+                        topic: output.topic.clone(),
+                    }),
+                    route: output.route.clone(),
+                    stages: Stages::of_source(output.schema, self.transforms()?)
+                        .map_err(|error| invalid(&error))?,
+                })
+            })
+            .collect::<Result<Vec<_>, End>>()?;
+        let state = self.host.state.source(&self.spec.key);
+        let saved = state.load().await?;
+        let plugin =
+            plugin::Source::open_until(library, self.opening(saved), &run.halt.stop).await?;
+        Ok(Open::Source(Source {
+            built: self,
+            plugin,
+            outputs,
+            state,
+        }))
+    }
+
+    fn transforms(&self) -> Result<Chain, End> {
+        let transforms = self.spec.transforms.iter();
+        let configs: Vec<_> = transforms
+            .map(|transform| (transform.r#type.clone(), transform.config.clone()))
+            .collect();
+        Chain::from_config(&configs).map_err(|error| invalid(&error))
+    }
+
+    fn opening(&self, state: Option<bytes::Bytes>) -> plugin::Open<'_> {
+        plugin::Open {
+            key: &self.spec.key,
+            config: &self.spec.plugin_config.0,
+            state,
+            deadlines: self.spec.deadlines,
+        }
+    }
+}
+
+/// Finds and loads the plugin. A library that is missing or refused stays so until somebody does something about it.
+async fn load(host: &Host, spec: &spec::Connector) -> Result<plugin::Library, End> {
+    let refuse = |reason: String| End::Final(Failure::fatal(reason));
+    let path = plugin::locate(&spec.path, &spec.origin, &host.search_paths)
+        .map_err(|error| refuse(error.to_string()))?;
+    let library = match host.plugins.load(&path, spec.direction).await {
+        Ok(library) => library,
+        Err(error) if error.is_retryable() => {
+            return Err(End::Failed(Failure::fatal(error.to_string())));
+        }
+        Err(error) => return Err(refuse(error.to_string())),
+    };
+    info!(plugin = library.name(), version = library.version(), path = %path.display(), "plugin loaded");
+    Ok(library)
+}
+
+fn cancelled() -> Failure {
+    Failure::new(FailureKind::Cancelled, "it was ended while it was opened")
+}
+
+fn invalid(error: &iggy_connector_message::Error) -> End {
+    End::Final(Failure::fatal(error.to_string()))
+}

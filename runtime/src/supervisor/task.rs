@@ -1,0 +1,449 @@
+//! One connector's task: it carries out its plan step by step, takes commands meanwhile, and alone changes the connector's status.
+//!
+//! The work itself (open, run, close, save) is spawned beside it, so that commands are answered at once whatever a plugin does.
+
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinError,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, warn};
+
+use super::{
+    handle::{Command, Refused},
+    plan::{Plan, Request, Step, Target},
+    snapshot::Reporter,
+    status::Status,
+    work::{End, Halt, Instance, Opener, Progress, Run, work},
+};
+use crate::{
+    config::spec::{self, Restart},
+    pipeline::{Backoff, Failure, FailureKind, Monitor, Retrying},
+    state::{Kept, Lifecycle},
+};
+
+/// The task's own data.
+pub(super) struct Task<O> {
+    pub(super) opener: O,
+    pub(super) spec: watch::Sender<Arc<spec::Connector>>,
+    /// Why the specification cannot be used.
+    pub(super) unusable: Option<String>,
+    pub(super) plan: Plan,
+    pub(super) reporter: Reporter,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) inbox: Inbox,
+    pub(super) signs: Signs,
+    /// Ends what is under way, while that can be ended.
+    pub(super) halt: Option<Halt>,
+    pub(super) restarts: Restarts,
+}
+
+/// Where the task is told what to do.
+pub(super) struct Inbox {
+    commands: mpsc::Receiver<Command>,
+    /// The daemon stops, or the connector is removed.
+    stop: CancellationToken,
+    is_stopped: bool,
+}
+
+enum Order {
+    Command(Command),
+    End,
+}
+
+/// What the work lets the task see.
+pub(super) struct Signs {
+    monitor: Arc<Monitor>,
+    retrying: watch::Receiver<Option<Retrying>>,
+    sender: Arc<watch::Sender<Progress>>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// When a connector that has failed is started again.
+pub(super) struct Restarts {
+    backoff: Option<Backoff>,
+    /// A run that lasts so long begins a new count.
+    steady: Duration,
+}
+
+impl<O: Opener> Task<O> {
+    /// Until the connector is removed or the daemon stops.
+    pub(super) async fn run(mut self) {
+        let mut open = None;
+        while let Some(step) = self.plan.step(open.is_some()) {
+            match (step, open.take()) {
+                (Step::Open, _) => open = self.open().await,
+                (Step::Run, Some(instance)) => open = self.drive(instance).await,
+                (Step::Close, Some(instance)) => self.close(instance).await,
+                (Step::Rest(status), instance) => {
+                    open = instance;
+                    self.rest(status).await;
+                }
+                (Step::Wait(until), _) => self.wait(until).await,
+                (Step::Run | Step::Close, None) => {}
+            }
+        }
+        if self.reporter.now() != Status::Error {
+            self.stopped();
+        }
+    }
+
+    async fn open(&mut self) -> Option<O::Instance> {
+        self.plan.opens();
+        self.starting();
+        self.reporter.health(None);
+        if let Some(reason) = &self.unusable {
+            let failure = Failure::fatal(reason.clone());
+            self.failed(End::Final(failure));
+            return None;
+        }
+        let (opener, spec, run) = (self.opener.clone(), self.spec(), self.begin());
+        let opened = self.attend(async move { opener.open(spec, run).await });
+        let opened = opened.await.map_err(End::Failed).flatten();
+        let was_halted = self.has_halted();
+        match opened {
+            Ok(instance) => {
+                self.reporter.opened();
+                return Some(instance);
+            }
+            Err(end) if was_halted => self.failed_while_halted(&end),
+            Err(end) => self.failed(end),
+        }
+        None
+    }
+
+    async fn drive(&mut self, instance: O::Instance) -> Option<O::Instance> {
+        self.starting();
+        let began = Instant::now();
+        let (spec, run) = (self.spec(), self.begin());
+        let (instance, ended) = match self.attend(work(instance, spec, run)).await {
+            Ok((instance, ended)) => (Some(instance), ended),
+            Err(panicked) => (None, Err(End::Failed(panicked))),
+        };
+        let was_halted = self.has_halted();
+        if began.elapsed() >= self.restarts.steady {
+            self.restarts.reset();
+        }
+        match ended {
+            Ok(()) if was_halted => {}
+            Ok(()) => self.plan.ended(),
+            Err(end) if was_halted => {
+                self.failed_while_halted(&end);
+                self.plan.discard();
+            }
+            Err(end) => self.failed(end),
+        }
+        instance
+    }
+
+    async fn close(&mut self, instance: O::Instance) {
+        let has_failed = self.reporter.now() == Status::Error;
+        if !has_failed {
+            self.reporter.status(Status::Stopping);
+        }
+        let closed = self.attend(async move { instance.close().await });
+        let closed = closed.await.flatten();
+        self.plan.closed();
+        let Err(failure) = closed else { return };
+        warn!(error = %failure, "the plugin did not close well");
+        if !has_failed {
+            // Where it has failed already, that is what people have to know.
+            self.signs.monitor.counters.error();
+            self.reporter.note(format!("close: {failure}"));
+        }
+    }
+
+    /// Is paused, stopped or in error until there is something to do.
+    async fn rest(&mut self, status: Status) {
+        let before = self.plan;
+        let lifecycle = self.lifecycle.clone();
+        // Who sees it paused or stopped may rely on that it stays so, also after a crash.
+        let saved = self.attend(async move { lifecycle.save().await }).await;
+        if let Err(failure) = saved.flatten() {
+            error!(error = %failure, "that the connector is paused or stopped will not survive a restart of the daemon");
+        }
+        if self.plan != before {
+            return;
+        }
+        match status {
+            Status::Stopped => self.stopped(),
+            Status::Paused => self.paused(),
+            status => self.reporter.status(status),
+        }
+        let order = self.inbox.next().await;
+        self.obey(order);
+    }
+
+    /// Waits for the next start.
+    async fn wait(&mut self, until: Instant) {
+        tokio::select! {
+            biased;
+            order = self.inbox.next() => self.obey(order),
+            () = sleep_until(until) => self.plan.retry(),
+        }
+    }
+
+    /// Does something beside this task, and takes commands until it has ended.
+    async fn attend<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut work = tokio::spawn(work.in_current_span());
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut work => {
+                    self.show();
+                    return ended.map_err(panicked);
+                }
+                order = self.inbox.next() => self.obey(order),
+                () = self.signs.changed() => self.show(),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::End => {
+                self.plan.end();
+                self.follow();
+            }
+            Order::Command(Command::Request(request, answer)) => {
+                let accepted = self.accept(request);
+                self.follow();
+                // Who asked may have stopped waiting; the command holds.
+                let _ = answer.send(accepted.map(|()| self.reporter.snapshot()));
+            }
+        }
+    }
+
+    fn accept(&mut self, request: Request) -> Result<(), Refused> {
+        if self.plan.is_ending() {
+            return Err(Refused::Ending);
+        }
+        if !self.plan.obey(request, self.reporter.now()) {
+            return Err(Refused::Stopped);
+        }
+        self.restarts.reset();
+        let target = self.plan.target();
+        self.reporter.target(target);
+        let kept = match target {
+            Target::Running => None,
+            Target::Paused => Some(Kept::Paused),
+            Target::Stopped => Some(Kept::Stopped),
+        };
+        let spec = self.spec();
+        self.lifecycle.set(spec.direction, &spec.key, kept);
+        Ok(())
+    }
+
+    /// Ends what is under way when the plan has changed.
+    fn follow(&mut self) {
+        let Some(halt) = &self.halt else { return };
+        if self.plan.runs_on() {
+            return;
+        }
+        match self.plan.closes() {
+            true => self.reporter.status(Status::Stopping),
+            false => halt.pausing.cancel(),
+        }
+        halt.stop.cancel();
+    }
+
+    /// Makes the status of what the work has told. One that is to end keeps its status until it has.
+    fn show(&mut self) {
+        let (progress, retrying) = self.signs.read();
+        self.reporter.plugin_version(progress.plugin_version);
+        self.reporter.health(progress.unhealthy);
+        let goes_on = self
+            .halt
+            .as_ref()
+            .is_some_and(|halt| !halt.stop.is_cancelled());
+        match retrying {
+            _ if !goes_on => {}
+            Some(retrying) => self.reporter.retrying(retrying),
+            None if progress.is_connected => self.reporter.status(Status::Running),
+            None => {}
+        }
+    }
+
+    fn starting(&self) {
+        if matches!(self.reporter.now(), Status::Running | Status::Retrying) {
+            // It was resumed before anybody saw it paused.
+            self.paused();
+        }
+        self.reporter.status(Status::Starting);
+    }
+
+    fn paused(&self) {
+        if self.reporter.now() == Status::Stopped {
+            // It was paused again before it had begun to start.
+            self.reporter.status(Status::Starting);
+        }
+        self.reporter.status(Status::Paused);
+    }
+
+    fn stopped(&self) {
+        if matches!(
+            self.reporter.now(),
+            Status::Starting | Status::Running | Status::Retrying
+        ) {
+            self.reporter.status(Status::Stopping);
+        }
+        self.reporter.status(Status::Stopped);
+    }
+
+    /// The connector has failed; its restart policy says when it is started again.
+    fn failed(&mut self, end: End) {
+        let (failure, delay) = match end {
+            End::Final(failure) => (failure, None),
+            End::Failed(failure) => {
+                self.signs.monitor.counters.error();
+                let delay = self.restarts.next(failure.retry_after);
+                (failure, delay)
+            }
+        };
+        match delay {
+            Some(delay) => warn!(error = %failure, restart_in = ?delay, "connector failed"),
+            None => error!(error = %failure, "connector failed and is not started again"),
+        }
+        let next_attempt = delay.map(|delay| SystemTime::now() + delay);
+        self.reporter.error(failure.to_string(), next_attempt);
+        self.plan.failed(delay.map(|delay| Instant::now() + delay));
+    }
+
+    /// It was told to end, and failed at that.
+    fn failed_while_halted(&self, end: &End) {
+        let (End::Failed(failure) | End::Final(failure)) = end;
+        if failure.kind == FailureKind::Cancelled {
+            return;
+        }
+        self.signs.monitor.counters.error();
+        warn!(error = %failure, "connector failed while it was being ended");
+        self.reporter.note(failure.to_string());
+    }
+
+    fn spec(&self) -> Arc<spec::Connector> {
+        self.spec.borrow().clone()
+    }
+
+    /// What the next open or run works with.
+    fn begin(&mut self) -> Run {
+        let halt = Halt::default();
+        self.halt = Some(halt.clone());
+        self.signs.begin(halt)
+    }
+
+    /// Whether what was begun was told to end.
+    fn has_halted(&mut self) -> bool {
+        let halt = self.halt.take();
+        halt.is_some_and(|halt| halt.stop.is_cancelled())
+    }
+}
+
+impl Inbox {
+    pub(super) fn new(commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Self {
+        Self {
+            commands,
+            stop,
+            is_stopped: false,
+        }
+    }
+
+    /// The end comes once. May be dropped and called again without losing a command.
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled(), if !self.is_stopped => {
+                self.is_stopped = true;
+                Order::End
+            }
+            Some(command) = self.commands.recv() => Order::Command(command),
+            else => pending().await,
+        }
+    }
+}
+
+impl Signs {
+    pub(super) fn new(monitor: Arc<Monitor>) -> Self {
+        let (sender, progress) = watch::channel(Progress::default());
+        Self {
+            retrying: monitor.retrying(),
+            monitor,
+            sender: Arc::new(sender),
+            progress,
+        }
+    }
+
+    fn begin(&self, halt: Halt) -> Run {
+        self.monitor.end_retry();
+        self.sender.send_replace(Progress::default());
+        Run {
+            halt,
+            monitor: self.monitor.clone(),
+            progress: self.sender.clone(),
+        }
+    }
+
+    /// Neither sender is ever gone: one is in the monitor, the other here.
+    async fn changed(&mut self) {
+        tokio::select! {
+            _ = self.progress.changed() => {}
+            _ = self.retrying.changed() => {}
+        }
+    }
+
+    fn read(&mut self) -> (Progress, Option<Retrying>) {
+        let progress = self.progress.borrow_and_update().clone();
+        let retrying = self.retrying.borrow_and_update().clone();
+        (progress, retrying)
+    }
+}
+
+impl Restarts {
+    pub(super) fn new(spec: &Restart) -> Self {
+        match spec {
+            Restart::Never => Self {
+                backoff: None,
+                steady: Duration::MAX,
+            },
+            Restart::OnFailure(backoff) => Self {
+                backoff: Some(Backoff::new(*backoff)),
+                steady: backoff.max,
+            },
+        }
+    }
+
+    fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
+        self.backoff.as_mut()?.next(asked)
+    }
+
+    fn reset(&mut self) {
+        if let Some(backoff) = &mut self.backoff {
+            backoff.reset();
+        }
+    }
+}
+
+fn panicked(error: JoinError) -> Failure {
+    let text = match error.try_into_panic() {
+        Ok(panic) => panic_text(&*panic),
+        Err(error) => error.to_string(),
+    };
+    Failure::fatal(format!(
+        "the connector's task panicked, which is a bug of the runtime: {text}"
+    ))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}

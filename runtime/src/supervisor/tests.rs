@@ -1,0 +1,5 @@
+//! The task with plugins that only pretend: what it does at each turn, and a model of it under random commands.
+
+mod fake;
+mod model;
+mod turns;
