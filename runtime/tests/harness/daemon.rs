@@ -144,6 +144,26 @@ impl Daemon {
             .unwrap()
     }
 
+    /// Posts nothing to a route: the status of the answer, and what it says.
+    pub async fn post(&self, path: &str) -> (u16, Value) {
+        let request = reqwest::Client::new().post(self.url(path));
+        let reply = request.timeout(PATIENCE).send().await.unwrap();
+        (reply.status().as_u16(), reply.json().await.unwrap())
+    }
+
+    /// Waits until `met` holds for what a route answers.
+    pub async fn wait_for(&self, path: &str, met: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.get(path).await;
+            if met(&found) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{found}\n{}", self.stderr.text());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The counts of one connector in `/stats`.
     pub async fn stats(&self, key: &str) -> Value {
         let stats = self.get("/stats").await;
