@@ -352,3 +352,57 @@ async fn where_a_sink_begins_outlives_a_kill() {
     assert_eq!(site.taken().first(), Some(&(0, 30)));
     daemon.interrupt().await;
 }
+
+#[tokio::test]
+async fn what_expires_while_a_daemon_is_away_is_counted() {
+    let broker = Broker::embedded(|config| {
+        config.segment_size = 64 * 1024;
+        config.retention_interval = Duration::from_millis(20);
+    })
+    .await;
+    let topic = broker.missing_topic().await;
+    topic.client.create_stream(&topic.stream).await.unwrap();
+    let options = TopicCreateOptions {
+        partitions_count: Some(1),
+        max_topic_size: Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024))),
+        ..TopicCreateOptions::default()
+    };
+    let stream = topic.stream_id();
+    topic
+        .client
+        .create_topic(&stream, &topic.name, &options)
+        .await
+        .unwrap();
+    let site = Site::new(topic, broker.address(), "", "", "");
+    let daemon = site.home.start().await;
+    site.topic.send(0, numbered(0..20)).await;
+    eventually(20, async || site.taken().len()).await;
+    daemon.interrupt().await;
+
+    let filler = "x".repeat(1_000);
+    for batch in 0..20 {
+        let numbers = batch * 50..(batch + 1) * 50;
+        let texts = numbers.map(|number| format!("f{number}{filler}"));
+        site.topic.send(0, texts).await;
+    }
+    eventually(true, async || {
+        site.topic.read(0).await[0].header.offset > 200
+    })
+    .await;
+    let daemon = site.home.start().await;
+    let stats = daemon
+        .wait_for_stats(SINK, |stats| {
+            let count = |key: &str| stats[key].as_u64().unwrap();
+            count("messages_expired") + count("messages_processed") == 1_000
+        })
+        .await;
+    assert!(stats["messages_expired"].as_u64() > Some(100), "{stats}");
+    let line = daemon
+        .stderr()
+        .wait_for("expired before they were read")
+        .await;
+    for part in [&*site.topic.name, "partition=0", "from=20", "expired="] {
+        assert!(line.contains(part), "{line}");
+    }
+    daemon.interrupt().await;
+}

@@ -33,6 +33,8 @@ const PAUSES: [Duration; 3] = [
 ];
 /// A host that drops packets, and a server of another protocol, never answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request that is never answered keeps the connection busy for half a minute, and is not waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const DIAGNOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to Iggy that is signed in.
@@ -105,7 +107,7 @@ impl Client {
 
     /// Ends the connection; the broker takes its sender out of every group.
     pub(super) async fn close(self) {
-        if let Err(error) = self.tcp.shutdown().await {
+        if let Ok(Err(error)) = timeout(CLOSE_TIMEOUT, self.tcp.shutdown()).await {
             debug!(name = self.name, %error, "closing the connection to Iggy");
         }
     }
@@ -138,7 +140,7 @@ impl Client {
     }
 
     async fn disconnect(&self) {
-        if let Err(error) = self.tcp.disconnect().await {
+        if let Ok(Err(error)) = timeout(CLOSE_TIMEOUT, self.tcp.disconnect()).await {
             debug!(name = self.name, %error, "dropping the connection to Iggy");
         }
     }
