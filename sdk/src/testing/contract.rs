@@ -1,9 +1,12 @@
-//! What every source owes the runtime, as checks that a connector's own tests can call.
+//! What every connector owes the runtime, as checks that its own tests can call.
 //!
-//! Each opens the plugin with `config` and panics with the reason when the contract does not hold. `identify` tells one message
-//! from another, for example by an id in its payload. The outside must offer at least two batches.
+//! Each opens the plugin with `config` and panics with the reason when the contract does not hold. Of a source, whether it is polled or
+//! streams, `identify` tells one message from another, for example by an id in its payload, and the outside must offer at least two
+//! batches.
 
-use super::{OpenSource, Outcome, Polled, SourcePlugin};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+
+use super::{Batch, OpenSource, Outcome, Polled, SinkPlugin, SourcePlugin};
 use crate::{
     ConnectorState,
     source::{SourceBatchResult, SourceMessage},
@@ -89,6 +92,57 @@ pub async fn a_foreign_state_is_refused(plugin: &dyn SourcePlugin, config: &str)
     }
 }
 
+/// A flush of a sink that buffers ends what was handed over before it: as many batches as [`crate::Sink::max_unsettled`] allows.
+pub async fn a_flush_completes_what_was_handed_over(
+    plugin: &dyn SinkPlugin,
+    config: &str,
+    batch: &Batch,
+) {
+    let sink = plugin.open(config).await;
+    let sink = sink.unwrap_or_else(|outcome| panic!("the sink did not open: {outcome:?}"));
+    let count = sink.traits().max_unsettled.min(16);
+    let calls = (0..count).map(|_| sink.consume(batch)).collect();
+    let handed_over = async {
+        let consumed = all(calls, sink.flush()).await;
+        assert!(
+            consumed.iter().all(Outcome::is_ok),
+            "not everything was delivered: {consumed:?}"
+        );
+    };
+    // Longer than any machine needs.
+    let patience = Duration::from_secs(60);
+    if tokio::time::timeout(patience, handed_over).await.is_err() {
+        panic!("a flush did not end what was handed over before it");
+    }
+    settled(sink.close().await);
+}
+
+type Calls<'a> = Vec<Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>>;
+
+/// Makes calls in order, and one more after each of them has begun. What all of them brought.
+async fn all<'a>(
+    mut calls: Calls<'a>,
+    last: Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>,
+) -> Vec<Outcome> {
+    calls.push(last);
+    let mut outcomes: Vec<_> = calls.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (call, outcome) in calls.iter_mut().zip(&mut outcomes) {
+            if outcome.is_none()
+                && let Poll::Ready(ended) = call.as_mut().poll(context)
+            {
+                *outcome = Some(ended);
+            }
+        }
+        match outcomes.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    outcomes.into_iter().flatten().collect()
+}
+
 /// The names of two batches' messages, with so many cancelled polls before each.
 async fn two_batches(
     source: &dyn OpenSource,
@@ -142,6 +196,6 @@ fn ok(polled: Result<Polled, Outcome>) -> Polled {
 fn settled(outcome: Outcome) {
     assert!(
         outcome.is_ok(),
-        "the source did not accept a result: {outcome:?}"
+        "the connector did not accept a call: {outcome:?}"
     );
 }

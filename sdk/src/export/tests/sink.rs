@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod host;
+mod sink_calls;
 
 use std::{
     sync::{
@@ -12,17 +13,22 @@ use std::{
     time::Duration,
 };
 
-use host::{Call, Ended, HOST, OPENING, bytes, number, request, text};
+use host::{Call, HOST, OPENING, bytes, number, request, text};
 use iggy_connector_sdk::{
     ConsumedMessage, Error, MessagesMetadata, Schema, Sink, TopicMetadata, async_trait,
     export::abi::{
-        Completion, Nothing, Slice, Status,
+        Nothing, Slice, Status,
         descriptor::{Descriptor, MAGIC, PANIC_UNWIND, SINK},
         instance::{Open, Traits},
-        log, schema,
+        log,
         sink::{self, ConsumedBatch, FlushRequest},
     },
     headers, sink_connector,
+};
+use sink_calls::{
+    EVERYTHING, batch, cancel, close, consume, flush, iggy_sink_close_v1, iggy_sink_consume_v1,
+    iggy_sink_flush_v1, iggy_sink_health_v1, iggy_sink_open_v1, open, plain, record, start,
+    start_consume, start_flush, wait_until,
 };
 use tokio::sync::oneshot;
 
@@ -182,31 +188,6 @@ impl Drop for TestSink {
 
 unsafe extern "C" {
     fn iggy_connector_descriptor() -> *const Descriptor;
-    fn iggy_sink_open_v1(open: *const Open, call: u64, completion: Completion<Traits>);
-    fn iggy_sink_consume_v1(
-        instance: u32,
-        call: u64,
-        batch: *const ConsumedBatch,
-        completion: Completion<Nothing>,
-    );
-    fn iggy_sink_flush_v1(
-        instance: u32,
-        call: u64,
-        request: *const FlushRequest,
-        completion: Completion<Nothing>,
-    );
-    fn iggy_sink_health_v1(instance: u32, call: u64, completion: Completion<Nothing>);
-    fn iggy_sink_close_v1(instance: u32, call: u64, completion: Completion<Nothing>);
-    fn iggy_sink_cancel_v1(instance: u32, call: u64);
-}
-
-type Plain = unsafe extern "C" fn(u32, u64, Completion<Nothing>);
-
-fn open(instance: u32, config: &str) -> Ended<Traits> {
-    let request = request(instance, config, None);
-    // SAFETY: the request lives until the completion, which is waited for.
-    Call::make(|completion| unsafe { iggy_sink_open_v1(&raw const request, OPENING, completion) })
-        .wait()
 }
 
 /// Opens an instance that does `steps`, for example `"consume": "hang"`.
@@ -215,93 +196,6 @@ fn opened(steps: &str) -> u32 {
     let ended = open(instance, &format!(r#"{{"steps": {{{steps}}}}}"#));
     assert_eq!(ended.status, Status::OK, "{ended:?}");
     instance
-}
-
-fn start(instance: u32, call: u64, entry: Plain) -> Call<Nothing> {
-    // SAFETY: a plain call lends nothing.
-    Call::make(|completion| unsafe { entry(instance, call, completion) })
-}
-
-fn plain(instance: u32, entry: Plain) -> Ended<Nothing> {
-    start(instance, u64::from(number()), entry).wait()
-}
-
-static EVERYTHING: FlushRequest = FlushRequest {
-    size: size_of::<FlushRequest>() as u32,
-    reason: sink::reason::STOP,
-    partition_present: 0,
-    partition_id: 0,
-    stream: Slice::EMPTY,
-    topic: Slice::EMPTY,
-};
-
-fn start_flush(instance: u32, call: u64, request: &FlushRequest) -> Call<Nothing> {
-    // SAFETY: the request lives until the completion, which every caller waits for.
-    Call::make(|completion| unsafe { iggy_sink_flush_v1(instance, call, request, completion) })
-}
-
-fn flush(instance: u32) -> Ended<Nothing> {
-    start_flush(instance, u64::from(number()), &EVERYTHING).wait()
-}
-
-fn close(instance: u32) -> Ended<Nothing> {
-    plain(instance, iggy_sink_close_v1)
-}
-
-fn record(payload: &[u8]) -> sink::ConsumedMessage {
-    sink::ConsumedMessage {
-        id_low: 1,
-        id_high: 2,
-        offset: 3,
-        checksum: 4,
-        timestamp: 5,
-        origin_timestamp: 6,
-        headers: Slice::EMPTY,
-        payload: Slice::of(payload),
-    }
-}
-
-fn batch(records: &[sink::ConsumedMessage]) -> ConsumedBatch {
-    ConsumedBatch {
-        size: size_of::<ConsumedBatch>() as u32,
-        stride: size_of::<sink::ConsumedMessage>() as u32,
-        messages: records.as_ptr(),
-        len: records.len(),
-        schema: schema::JSON,
-        partition_id: 7,
-        current_offset: 99,
-        stream: Slice::of(b"orders"),
-        topic: Slice::of(b"new"),
-    }
-}
-
-fn start_consume(instance: u32, call: u64, batch: &ConsumedBatch) -> Call<Nothing> {
-    // SAFETY: the batch lives until the completion, which every caller waits for.
-    Call::make(|completion| unsafe { iggy_sink_consume_v1(instance, call, batch, completion) })
-}
-
-fn consume(instance: u32, payloads: &[&str]) -> Ended<Nothing> {
-    let records: Vec<_> = payloads
-        .iter()
-        .map(|text| record(text.as_bytes()))
-        .collect();
-    start_consume(instance, u64::from(number()), &batch(&records)).wait()
-}
-
-fn cancel(instance: u32, call: u64) {
-    // SAFETY: may be called at any time.
-    unsafe { iggy_sink_cancel_v1(instance, call) }
-}
-
-fn wait_until(fact: impl Fn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !fact() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "it did not come about"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]
