@@ -1,0 +1,221 @@
+//! A source that streams, in a real daemon: everything arrives, what is acknowledged survives, a full channel holds no more.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
+
+mod harness {
+    #![expect(dead_code, reason = "each test binary uses a part of the harness")]
+    pub mod broker;
+    pub mod daemon;
+}
+
+use std::collections::BTreeSet;
+
+use harness::{
+    broker::{self, Broker, Topic, eventually},
+    daemon::{Daemon, Home},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+
+/// A client of the source's server.
+struct Client {
+    write: OwnedWriteHalf,
+    answers: Lines<BufReader<OwnedReadHalf>>,
+}
+
+impl Client {
+    /// Connects to the source of a daemon in `home`.
+    async fn connect(home: &Home) -> Self {
+        let file = home.path().join("address");
+        eventually(true, async || file.exists()).await;
+        let address = std::fs::read_to_string(&file).unwrap();
+        let (read, write) = TcpStream::connect(address).await.unwrap().into_split();
+        Self {
+            write,
+            answers: BufReader::new(read).lines(),
+        }
+    }
+
+    async fn say(&mut self, line: &str) {
+        self.write
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
+    }
+
+    /// The next answer; `None` when the connection has ended.
+    async fn answer(&mut self) -> Option<String> {
+        let answer = timeout(broker::PATIENCE, self.answers.next_line()).await;
+        answer.expect("the source answers").unwrap_or(None)
+    }
+
+    async fn ask(&mut self, line: &str) -> String {
+        self.say(line).await;
+        self.answer().await.unwrap()
+    }
+}
+
+fn home(broker: &Broker, topic: &Topic) -> Home {
+    let config = format!(
+        r#"
+[iggy]
+username = "iggy"
+password = "iggy"
+[http]
+address = "127.0.0.1:0"
+[sources.lines]
+path = "libline_server_source"
+[[sources.lines.streams]]
+stream = "{}"
+topic = "{}"
+schema = "text"
+[sources.lines.plugin_config]
+address_file = "address"
+"#,
+        topic.stream, topic.name
+    );
+    let mut home = Home::new(&config);
+    home.set("IGGY_CONNECTORS_IGGY_ADDRESS", broker.address());
+    home
+}
+
+async fn status(daemon: &Daemon, status: &str) -> serde_json::Value {
+    daemon
+        .wait_for_stats("lines", |stats| stats["status"] == status)
+        .await
+}
+
+#[tokio::test]
+async fn everything_that_is_sent_arrives_in_order_and_a_source_that_ends_is_stopped() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let home = home(&broker, &topic);
+    let daemon = home.start().await;
+    let mut client = Client::connect(&home).await;
+    let sent: Vec<String> = (0..5000).map(|number| number.to_string()).collect();
+    let lines: String = sent.iter().map(|text| format!("send {text}\n")).collect();
+    let (write, answers) = (&mut client.write, &mut client.answers);
+    let say = async { write.write_all(lines.as_bytes()).await.unwrap() };
+    let hear = async {
+        for text in &sent {
+            let answer = timeout(broker::PATIENCE, answers.next_line()).await;
+            let answer = answer.expect("the source answers").unwrap();
+            assert_eq!(answer, Some(format!("sent {text}")));
+        }
+    };
+    tokio::join!(say, hear);
+    assert_eq!(client.ask("end").await, "asked");
+    assert_eq!(
+        client.ask("send last").await,
+        "sent last",
+        "a sender is left, so the source goes on"
+    );
+    drop(client);
+    let stats = status(&daemon, "stopped").await;
+    assert_eq!(stats["messages_sent"], 5001, "{stats}");
+    let mut texts = topic.texts(0).await;
+    assert_eq!(texts.pop().as_deref(), Some("last"));
+    assert_eq!(texts, sent);
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let home = home(&broker, &topic);
+    let mut acked = BTreeSet::new();
+    for round in 0..4 {
+        let file = home.path().join("address");
+        // The address is that of the daemon of before.
+        let _ = std::fs::remove_file(&file);
+        let daemon = home.start().await;
+        let mut client = Client::connect(&home).await;
+        let wanted = 50 + 130 * round;
+        let mut sent = 0;
+        let mut told = 0;
+        while told < wanted {
+            // Some hundred are on their way whenever the daemon is killed.
+            while sent < told + 300 {
+                client.say(&format!("ack {round}-{sent}")).await;
+                sent += 1;
+            }
+            let answer = client.answer().await.unwrap();
+            let text = answer.strip_suffix(" Ok(Delivered)");
+            acked.insert(text.unwrap_or_else(|| panic!("{answer}")).to_owned());
+            told += 1;
+        }
+        daemon.kill().await;
+        while let Some(answer) = client.answer().await {
+            acked.extend(answer.strip_suffix(" Ok(Delivered)").map(str::to_owned));
+        }
+    }
+    let there: BTreeSet<_> = topic.texts(0).await.into_iter().collect();
+    let missing: Vec<_> = acked.difference(&there).collect();
+    assert!(missing.is_empty(), "missing {missing:?} of {}", acked.len());
+    assert!(acked.len() >= 50 + 180 + 310 + 440, "{}", acked.len());
+}
+
+#[tokio::test]
+async fn while_the_broker_is_away_the_channel_fills_and_takes_no_more() {
+    let broker = Broker::embedded(|_| ()).await;
+    let topic = broker.topic(1).await;
+    let home = home(&broker, &topic);
+    let daemon = home.start().await;
+    let mut client = Client::connect(&home).await;
+    assert_eq!(
+        client.ask("ack before").await,
+        "before Ok(Delivered)",
+        "the source is connected"
+    );
+    let stopped = broker.stop().await;
+    let mut sent = 0;
+    loop {
+        let full = client.ask(&format!("fill {sent}-")).await;
+        let count: usize = full.strip_prefix("full ").unwrap().parse().unwrap();
+        sent += count;
+        // Four batches may be on their way beside what the channel holds.
+        assert!(sent <= 4 * 1000 + 1024, "{sent} were taken");
+        if count == 0 {
+            break;
+        }
+    }
+    let broker = stopped.start().await;
+    let topic = Topic {
+        client: broker::client(broker.address()).await,
+        ..topic
+    };
+    let wanted = sent + 1;
+    eventually(wanted, async || {
+        let there: BTreeSet<_> = topic.texts(0).await.into_iter().collect();
+        there.len()
+    })
+    .await;
+    assert_eq!(client.ask("ack after").await, "after Ok(Delivered)");
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_is_begun_again_and_loses_nothing() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let home = home(&broker, &topic);
+    let daemon = home.start().await;
+    let mut client = Client::connect(&home).await;
+    assert_eq!(client.ask("send one").await, "sent one");
+    assert_eq!(client.ask("fail").await, "asked");
+    client.say("ack lost").await;
+    // The channel of the first run is closed: its clients are sent away.
+    while client.answer().await.is_some() {}
+    let mut client = Client::connect(&home).await;
+    assert_eq!(client.ask("ack two").await, "two Ok(Delivered)");
+    let texts = topic.texts(0).await;
+    assert!(texts.contains(&"one".to_owned()) && texts.contains(&"two".to_owned()));
+    status(&daemon, "running").await;
+    daemon.interrupt().await;
+}
