@@ -979,6 +979,12 @@ fn a_source_has_several_outputs_with_routes() {
         (1000, 3, false)
     );
     assert_eq!(second.schema, Schema::Text);
+    assert_eq!(first.linger, None);
+    let loaded = source_of("{ stream = 's', topic = 't', send_interval = '20ms' }").loaded();
+    let Streams::Outputs(outputs) = &the_connector(&loaded).streams else {
+        panic!("a source has outputs");
+    };
+    assert_eq!(outputs[0].linger, Some(Duration::from_millis(20)));
     let interval = Duration::from_secs(1);
     assert_eq!(
         (first.poll_interval, second.poll_interval),
@@ -1013,6 +1019,10 @@ fn outputs_that_messages_could_not_tell_apart_are_refused() {
         (
             "{ stream = 's', topic = 't', poll_interval = '1s' }, { stream = 's', topic = 'u' }, { stream = 's', topic = 'v', poll_interval = '2s' }",
             "`sources.k.streams[2].poll_interval`: differs from `streams[0].poll_interval`",
+        ),
+        (
+            "{ stream = 's', topic = 't', linger_time = '1s' }, { stream = 's', topic = 'u', linger_time = '0s' }",
+            "`sources.k.streams[1].linger_time`: differs from `streams[0].linger_time`",
         ),
     ] {
         let reasons = source_of(streams).reasons();

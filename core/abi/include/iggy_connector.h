@@ -322,11 +322,12 @@ typedef struct {
   void (*release)(void *owner);
 } iggy_produced_batch;
 
-/* What a poll is to return. Both are wishes. */
+/* What a poll is to return. All are wishes. */
 typedef struct {
   uint32_t size;         /* sizeof(iggy_poll_request) of the host */
   uint32_t max_messages; /* 0: as many as it likes */
   uint64_t max_wait_ms;  /* for the first message; 0: as long as it likes */
+  uint64_t linger_us;    /* how long the first message may wait for others; 0, or absent: as long as it likes */
 } iggy_poll_request;
 
 #define IGGY_UNDELIVERED_FILTERED 1u      /* a transform took it out */

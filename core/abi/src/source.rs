@@ -30,7 +30,7 @@ pub type Poll = unsafe extern "C" fn(
     completion: Completion<ProducedBatch>,
 );
 
-/// What a poll is to return. Both are wishes.
+/// What a poll is to return. All are wishes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PollRequest {
@@ -40,6 +40,8 @@ pub struct PollRequest {
     pub max_messages: u32,
     /// Longest wait for the first message; 0 means as long as the guest likes.
     pub max_wait_ms: u64,
+    /// How long the first message may wait for others to make a fuller batch, in µs; 0 means as long as the guest likes.
+    pub linger_us: u64,
 }
 
 /// Tells what became of a polled batch.
@@ -212,7 +214,7 @@ unsafe impl Grows for ProducedMessage {
 }
 // SAFETY: `repr(C)`, a multiple of eight bytes without padding.
 unsafe impl Grows for PollRequest {
-    const V1_SIZE: usize = size_of::<Self>();
+    const V1_SIZE: usize = std::mem::offset_of!(Self, linger_us);
 }
 // SAFETY: `size` is the first member.
 unsafe impl Measured for PollRequest {}

@@ -296,7 +296,8 @@ fn structs() -> Facts {
         PollRequest {
             size,
             max_messages,
-            max_wait_ms
+            max_wait_ms,
+            linger_us
         }
     );
     layout!(

@@ -102,9 +102,10 @@ pub(super) struct OutputConfig {
     pub(super) batch_length: u32,
     /// The wait after an empty poll, 100ms by default. A source has one for all its entries.
     pub(super) poll_interval: Option<HumanDuration>,
-    /// Streaming sources: how long messages gather before they are sent.
+    /// Streaming sources: how long messages gather before they are sent. By default a lone one goes at once, and 5ms are waited while
+    /// earlier ones are on their way. A source has one for all its entries.
     #[serde(alias = "send_interval")]
-    pub(super) linger_time: HumanDuration,
+    pub(super) linger_time: Option<HumanDuration>,
     /// Of a topic that is created.
     pub(super) partitions: u32,
     /// Whether a missing stream or topic is created.
@@ -289,7 +290,7 @@ impl Default for OutputConfig {
             schema: Schema::Json,
             batch_length: 1000,
             poll_interval: None,
-            linger_time: HumanDuration::millis(5),
+            linger_time: None,
             partitions: 1,
             create: true,
             codec: None,

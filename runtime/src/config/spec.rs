@@ -331,8 +331,10 @@ pub struct Output {
     pub schema: Schema,
     /// Most messages sent in one request.
     pub batch_length: u32,
-    /// The wait after an empty poll.
+    /// The wait after an empty poll; the same in all outputs.
     pub poll_interval: Duration,
+    /// How long messages of a streaming source gather; the same in all outputs. `None`: as the plugin does by itself.
+    pub linger: Option<Duration>,
     /// Of a topic that is created.
     pub partitions: u32,
     /// Whether a missing stream or topic is created.

@@ -37,5 +37,5 @@ pub use self::{
     open::{Open, Traits},
     registry::Registry,
     sink::Sink,
-    source::Source,
+    source::{Source, Wishes},
 };

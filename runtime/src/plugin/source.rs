@@ -27,6 +27,7 @@ pub struct Source {
     entries: symbols::Source,
     traits: Traits,
     deadlines: Deadlines,
+    request: Arc<abi::source::PollRequest>,
     /// The poll that is under way. It stands here and not in its future, so that dropping the future loses no batch.
     polling: Mutex<Option<Ticket<ProducedBatch>>>,
 }
@@ -63,8 +64,18 @@ impl Source {
             entries,
             traits,
             deadlines: open.deadlines,
+            request: Arc::new(Wishes::default().wire()),
             polling: Mutex::new(None),
         })
+    }
+
+    /// The same source, asked for this with each poll.
+    #[must_use]
+    pub fn wishing(self, wishes: Wishes) -> Self {
+        Self {
+            request: Arc::new(wishes.wire()),
+            ..self
+        }
     }
 
     /// What the instance told about itself when it opened.
@@ -110,11 +121,19 @@ impl Source {
 
     fn start_poll(&self) -> Result<Ticket<ProducedBatch>, Failure> {
         let poll = self.entries.poll;
+        let request: Arc<abi::source::PollRequest> = self.request.clone();
+        let wire = Arc::as_ptr(&request);
         let instance = self.handle.instance();
-        instance.call("poll", 0, None, |instance, call, completion| {
-            // SAFETY: the request lives for ever; the batch's `release` is called exactly once (`produced::Owner`).
-            unsafe { poll(instance, call, &raw const POLL, completion) }
-        })
+        instance.call(
+            "poll",
+            0,
+            Some(Box::new(request)),
+            |instance, call, completion| {
+                // SAFETY: the request is kept by the call until its completion; the batch's `release` is called exactly once
+                // (`produced::Owner`).
+                unsafe { poll(instance, call, wire, completion) }
+            },
+        )
     }
 
     fn start_settle(&self, poll: u64, settlement: Settlement) -> Result<Ticket<()>, Failure> {
@@ -178,12 +197,27 @@ impl SourcePlugin for Source {
     }
 }
 
-/// The source may return as many messages as it likes, whenever it likes.
-static POLL: abi::source::PollRequest = abi::source::PollRequest {
-    size: size_of::<abi::source::PollRequest>() as u32,
-    max_messages: 0,
-    max_wait_ms: 0,
-};
+/// What a source is asked for with each poll; a source that is polled returns what it likes, one that streams heeds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Most messages of a batch; 0: as many as it likes.
+    pub max_messages: u32,
+    /// How long the first message of a batch may wait for others; `None`: as long as it likes.
+    pub linger: Option<Duration>,
+}
+
+impl Wishes {
+    fn wire(self) -> abi::source::PollRequest {
+        let micros = |linger: Duration| u64::try_from(linger.as_micros()).unwrap_or(u64::MAX);
+        abi::source::PollRequest {
+            size: size_of::<abi::source::PollRequest>() as u32,
+            max_messages: self.max_messages,
+            max_wait_ms: 0,
+            // At the fence 0 says nothing.
+            linger_us: self.linger.map_or(0, |linger| micros(linger).max(1)),
+        }
+    }
+}
 
 /// What a settle lends.
 struct Lent {
@@ -256,6 +290,22 @@ mod tests {
             .map(|entry| (entry.index, entry.reason))
             .collect();
         assert_eq!(listed, [(0, 1), (3, 2), (4, 3)]);
+    }
+
+    #[test]
+    fn a_poll_says_what_is_wished_for() {
+        let wire = |linger| {
+            let wishes = Wishes {
+                max_messages: 7,
+                linger,
+            };
+            let wire = wishes.wire();
+            (wire.max_messages, wire.max_wait_ms, wire.linger_us)
+        };
+        assert_eq!(wire(None), (7, 0, 0));
+        assert_eq!(wire(Some(Duration::ZERO)), (7, 0, 1));
+        assert_eq!(wire(Some(Duration::from_millis(5))), (7, 0, 5000));
+        assert_eq!(wire(Some(Duration::MAX)), (7, 0, u64::MAX));
     }
 
     #[test]

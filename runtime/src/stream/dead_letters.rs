@@ -34,6 +34,7 @@ impl DeadLetters {
                 schema: Schema::Raw,
                 batch_length: BATCH_LENGTH,
                 poll_interval: Duration::ZERO,
+                linger: None,
                 partitions: 1,
                 create: true,
             },

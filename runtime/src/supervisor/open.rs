@@ -126,6 +126,7 @@ impl Built {
         outputs: &[spec::Output],
         run: &Run,
     ) -> Result<Open, End> {
+        let wishes = wishes(outputs);
         let outputs = outputs
             .iter()
             .map(|output| {
@@ -144,6 +145,7 @@ impl Built {
         let saved = state.load().await?;
         let plugin =
             plugin::Source::open_until(library, self.opening(saved), &run.halt.stop).await?;
+        let plugin = plugin.wishing(wishes);
         Ok(Open::Source(Source {
             built: self,
             plugin,
@@ -184,6 +186,14 @@ async fn load(host: &Host, spec: &spec::Connector) -> Result<plugin::Library, En
     };
     info!(plugin = library.name(), version = library.version(), path = %path.display(), "plugin loaded");
     Ok(library)
+}
+
+fn wishes(outputs: &[spec::Output]) -> plugin::Wishes {
+    let lengths = outputs.iter().map(|output| output.batch_length);
+    plugin::Wishes {
+        max_messages: lengths.max().unwrap_or(0),
+        linger: outputs.iter().find_map(|output| output.linger),
+    }
 }
 
 fn cancelled() -> Failure {

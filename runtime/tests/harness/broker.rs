@@ -226,6 +226,7 @@ impl Topic {
             schema: Schema::Raw,
             batch_length: 100,
             poll_interval: Duration::from_millis(5),
+            linger: None,
             partitions: 1,
             create: false,
         }

@@ -152,6 +152,10 @@ fn wishes(request: &PollRequest) -> Wishes {
             0 => None,
             millis => Some(Duration::from_millis(millis)),
         },
+        linger: match request.linger_us {
+            0 => None,
+            micros => Some(Duration::from_micros(micros)),
+        },
     }
 }
 

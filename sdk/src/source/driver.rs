@@ -31,6 +31,18 @@ pub(crate) struct Wishes {
     pub(crate) max_messages: u32,
     /// Longest wait for the first message.
     pub(crate) max_wait: Option<Duration>,
+    /// How long a streaming source's first message waits for others.
+    pub(crate) linger: Option<Duration>,
+}
+
+impl Wishes {
+    /// Most messages of a streaming source's batch.
+    pub(crate) fn most(&self) -> usize {
+        match self.max_messages {
+            0 => USUAL_BATCH,
+            most => most as usize,
+        }
+    }
 }
 
 impl Driver {
@@ -60,13 +72,7 @@ impl Driver {
     /// Asks for the next batch, which is then to be settled by the number of the poll.
     pub(crate) async fn poll(&self, poll: u64, wishes: Wishes) -> Ended<Arc<SourceBatch>> {
         let polled = match &self.stream {
-            Some(stream) => {
-                let most = match wishes.max_messages {
-                    0 => USUAL_BATCH,
-                    most => most as usize,
-                };
-                stream.next(poll, most, wishes.max_wait).await
-            }
+            Some(stream) => stream.next(poll, wishes).await,
             None => {
                 let polled = self.source.poll_batch().await;
                 polled.map(Arc::new).map_err(Fault::Error)

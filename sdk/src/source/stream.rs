@@ -28,7 +28,7 @@ use self::{
     run::{Gate, Shared},
     state::Next,
 };
-use super::{Settled, SourceBatch, SourceSender};
+use super::{Settled, SourceBatch, SourceSender, Wishes};
 use crate::{Source, export::guarded};
 
 /// How long `start` may go on after the source was closed. The runtime's own deadline for a close is 10 s by default.
@@ -64,22 +64,17 @@ impl Stream {
         Some(stream)
     }
 
-    /// Returns the next batch: at most about `most` messages, or none when none came within `wait`.
+    /// Returns the next batch: at most about as many messages as are wished for, or none when none came in time.
     ///
     /// It may be dropped at any time: what is not returned is there for the next poll.
-    pub(super) async fn next(
-        &self,
-        poll: u64,
-        most: usize,
-        wait: Option<Duration>,
-    ) -> Result<Arc<SourceBatch>, Fault> {
-        let deadline = wait.map(|wait| Instant::now() + wait);
+    pub(super) async fn next(&self, poll: u64, wishes: Wishes) -> Result<Arc<SourceBatch>, Fault> {
+        let deadline = wishes.max_wait.map(|wait| Instant::now() + wait);
         loop {
             let mut changed = pin!(self.shared.changed.notified());
             // What changes from here on is noticed.
             changed.as_mut().enable();
             let now = Instant::now();
-            match self.shared.with(|state| state.next(poll, most, now)) {
+            match self.shared.with(|state| state.next(poll, &wishes, now)) {
                 Next::Batch(batch) => return Ok(batch),
                 Next::Failed(fault) => return Err(fault),
                 Next::Start => self.start_anew(),

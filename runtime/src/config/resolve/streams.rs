@@ -22,6 +22,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The most partitions that Iggy gives a new topic.
 const MAX_PARTITIONS: u32 = 1000;
 
+/// What a source has once for all its entries.
+#[derive(Clone, Copy)]
+struct Pace {
+    poll_interval: Duration,
+    linger: Option<Duration>,
+}
+
 /// One entry as written.
 pub(in crate::config) trait Entry: Sized {
     const DIRECTION: Direction;
@@ -60,12 +67,19 @@ impl Entry for OutputConfig {
             report,
         )
         .unwrap_or(POLL_INTERVAL);
+        let linger = shared(
+            "linger_time",
+            entries.iter().map(|entry| entry.linger_time),
+            report,
+        );
+        let pace = Pace {
+            poll_interval,
+            linger,
+        };
         let outputs: Vec<_> = entries
             .into_iter()
             .enumerate()
-            .map(|(index, entry)| {
-                output(&format!("streams[{index}]"), entry, poll_interval, report)
-            })
+            .map(|(index, entry)| output(&format!("streams[{index}]"), entry, pace, report))
             .collect();
         told_apart(&outputs, report);
         Streams::Outputs(outputs)
@@ -120,12 +134,7 @@ fn input(at: &str, entry: InputConfig, connector: &str, report: &mut Report<'_>)
     }
 }
 
-fn output(
-    at: &str,
-    entry: OutputConfig,
-    poll_interval: Duration,
-    report: &mut Report<'_>,
-) -> Output {
+fn output(at: &str, entry: OutputConfig, pace: Pace, report: &mut Report<'_>) -> Output {
     unsupported::output(at, &entry, report);
     checks::name(&format!("{at}.stream"), &entry.stream, report);
     checks::name(&format!("{at}.topic"), &entry.topic, report);
@@ -139,7 +148,8 @@ fn output(
         route: entry.route,
         schema: entry.schema,
         batch_length: entry.batch_length,
-        poll_interval,
+        poll_interval: pace.poll_interval,
+        linger: pace.linger,
         partitions: entry.partitions,
         create: entry.create,
     }

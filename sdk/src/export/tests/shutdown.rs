@@ -104,6 +104,7 @@ fn the_threads_end_and_what_they_ran_is_dropped() {
         size: size_of::<PollRequest>() as u32,
         max_messages: 0,
         max_wait_ms: 0,
+        linger_us: 0,
     };
     // SAFETY: the request lives until the completion, which is waited for.
     let poll: Call<ProducedBatch> = Call::make(|completion| unsafe {

@@ -402,6 +402,7 @@ fn a_newer_hosts_structs_are_understood() {
             size: size_of::<Newer<PollRequest>>() as u32,
             max_messages: 1,
             max_wait_ms: 5,
+            linger_us: 0,
         },
         appended: u64::MAX,
     };

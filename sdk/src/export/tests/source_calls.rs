@@ -50,6 +50,7 @@ pub(crate) static WISHES: PollRequest = PollRequest {
     size: size_of::<PollRequest>() as u32,
     max_messages: 0,
     max_wait_ms: 0,
+    linger_us: 0,
 };
 
 pub(crate) fn start_poll(instance: u32, poll: u64) -> Call<ProducedBatch> {

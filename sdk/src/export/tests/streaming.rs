@@ -301,6 +301,31 @@ fn a_poll_returns_as_many_messages_as_it_wants_and_does_not_wait_longer_than_it_
 }
 
 #[test]
+fn a_lone_message_waits_for_others_as_long_as_the_host_wishes() {
+    let (instance, sender) = streaming();
+    let hours = PollRequest {
+        max_messages: 2,
+        linger_us: 3_600_000_000,
+        ..WISHES
+    };
+    send(&sender, [1]);
+    let waiting = start_poll_for(instance, 1, &hours);
+    send(&sender, [2]);
+    assert_eq!(texts(waiting.wait().value.unwrap()), ["1", "2"]);
+    let moment = PollRequest {
+        linger_us: 1,
+        ..hours
+    };
+    send(&sender, [3]);
+    let polled = start_poll_for(instance, 2, &moment).wait();
+    assert_eq!(texts(polled.value.unwrap()), ["3"]);
+    for number in 1..=2 {
+        assert_eq!(settle(instance, number, true).status, Status::OK);
+    }
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
 fn while_batches_are_on_their_way_messages_are_gathered() {
     let (instance, sender) = streaming();
     send(&sender, [1]);

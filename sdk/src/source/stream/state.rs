@@ -12,7 +12,8 @@ use super::Gate;
 use crate::{
     ConnectorState, Error, Schema,
     source::{
-        AckError, Receipt, Settled, SourceBatch, SourceBatchResult, SourceMessage, sender::Tracker,
+        AckError, Receipt, Settled, SourceBatch, SourceBatchResult, SourceMessage, Wishes,
+        sender::Tracker,
     },
 };
 
@@ -20,7 +21,7 @@ use crate::{
 pub(super) const CAPACITY: u32 = 1024;
 /// A message costs one unit, and one more for each of these.
 const BYTES_PER_UNIT: usize = 16 * 1024;
-/// How long the first message of a batch waits for others while earlier batches are on their way.
+/// How long the first message of a batch waits for others while earlier batches are on their way, unless the host says something else.
 const LINGER: Duration = Duration::from_millis(5);
 
 /// Messages of one schema that were sent together.
@@ -224,9 +225,9 @@ impl State {
         };
     }
 
-    /// Takes what poll number `poll` gets, at most about `most` messages.
-    pub(super) fn next(&mut self, poll: u64, most: usize, now: Instant) -> Next {
-        self.most = most;
+    /// Takes what poll number `poll` gets.
+    pub(super) fn next(&mut self, poll: u64, wishes: &Wishes, now: Instant) -> Next {
+        self.most = wishes.most();
         if let Some(entry) = self.again.first_entry() {
             let place = *entry.key();
             // Later batches are nacked one after another: until the last one is, order could be lost.
@@ -237,12 +238,12 @@ impl State {
             return self.offer(poll, place, batch, Vec::new());
         }
         if let Some(first) = self.channel.front() {
-            let due = first.since + LINGER;
+            let due = first.since + self.linger(wishes);
             let may_linger = matches!(self.phase, Phase::Running | Phase::Returned);
-            if may_linger && !self.offered.is_empty() && !self.is_full() && now < due {
+            if may_linger && !self.is_full() && now < due {
                 return Next::Wait(Some(due));
             }
-            return self.fill(poll, most);
+            return self.fill(poll, self.most);
         }
         match self.phase {
             Phase::Returned if !self.has_sender => Next::Batch(ended()),
@@ -283,6 +284,14 @@ impl State {
             std::mem::take(&mut self.offered),
             std::mem::take(&mut self.again),
         )
+    }
+
+    /// How long a message waits for others. Unless it is said, a lone one does not.
+    fn linger(&self, wishes: &Wishes) -> Duration {
+        wishes.linger.unwrap_or(match self.offered.is_empty() {
+            true => Duration::ZERO,
+            false => LINGER,
+        })
     }
 
     /// Whether waiting longer would not make the next batch larger.
