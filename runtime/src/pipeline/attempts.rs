@@ -1,12 +1,15 @@
 //! Trying again: what a failed attempt costs, told to whoever watches. Used by both loops and by the supervisor.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Backoff, Failure, FailureKind, Monitor, Retrying};
 use crate::config::spec;
+
+/// How long an attempt that is under way may take after a stop.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The attempts at one step.
 pub struct Attempts<'a> {
@@ -29,6 +32,28 @@ impl<'a> Attempts<'a> {
             backoff: Backoff::new(backoff),
             monitor,
             stop,
+        }
+    }
+
+    /// Makes one attempt. After a stop it gets a moment more: who does not answer must not hold up the end.
+    ///
+    /// # Errors
+    ///
+    /// As the attempt, or [`FailureKind::Cancelled`].
+    pub async fn make<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let over = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        // On the heap: the loops are large futures already.
+        let attempt = Box::pin(attempt);
+        tokio::select! {
+            biased;
+            made = attempt => made,
+            () = over => Err(Failure::new(FailureKind::Cancelled, format!("{}: no answer until the stop", self.step))),
         }
     }
 

@@ -10,7 +10,7 @@ use iggy_connector_transform::Chain;
 use serde_json::json;
 
 use super::{
-    Failure, Monitor, Produced, Producer, Rejected, Shipment,
+    Failure, FailureKind, Monitor, Produced, Producer, Rejected, Shipment,
     dead_letter::Sender,
     policy::{DeadLetters, Policy},
 };
@@ -42,7 +42,7 @@ pub(super) fn add_hello() -> Chain {
 /// A producer that journals what it is given, after failing as often as it is told.
 pub(super) struct Topics {
     name: &'static str,
-    /// How many messages are confirmed before each.
+    /// How many messages are confirmed before each. A hung one never ends.
     failures: Mutex<VecDeque<(usize, Failure)>>,
     /// Payloads that are refused for good: before anything is sent, and only then.
     refused: Vec<&'static str>,
@@ -162,6 +162,11 @@ impl Producer for Topics {
         );
         parcel.reject(&self.refused_when_sent);
         let failure = self.failures.lock().unwrap().pop_front();
+        if let Some((_, failure)) = &failure
+            && failure.kind == FailureKind::Hung
+        {
+            std::future::pending::<()>().await;
+        }
         let (confirmed, result) = match failure {
             Some((confirmed, failure)) => (confirmed, Err(failure)),
             None => (parcel.left.len(), Ok(())),

@@ -169,12 +169,12 @@ impl<'a, D: Producer> Policy<'a, D> {
         let mut letters = failed.iter().flat_map(letters).collect();
         let mut attempts = Attempts::new("dead letter", self.retry, self.monitor, stop);
         let mut shipment = loop {
-            match producer.prepare(&mut letters).await {
+            match attempts.make(producer.prepare(&mut letters)).await {
                 Ok(shipment) => break shipment,
                 Err(failure) => attempts.pause(failure).await?,
             }
         };
-        while let Err(failure) = producer.send(&mut shipment).await {
+        while let Err(failure) = attempts.make(producer.send(&mut shipment)).await {
             attempts.pause(failure).await?;
         }
         if let Some((rejected, _)) = shipment.take_rejected().first() {

@@ -136,7 +136,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
                 if let Some(state) = state.take() {
                     save(self.state, state, self.policy.retry(), self.monitor, halt).await?;
                 }
-                self.try_once(&mut shipment, load, producer).await;
+                self.try_once(&mut shipment, load, producer, halt).await;
                 Ok(true)
             }
         }
@@ -151,7 +151,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
         let retry = self.policy.retry().without_end();
         let mut attempts = Attempts::new("prepare", retry, self.monitor, halt);
         loop {
-            match producer.prepare(&mut load.messages).await {
+            match attempts.make(producer.prepare(&mut load.messages)).await {
                 Ok(shipment) => return Ok(shipment),
                 Err(failure) => attempts.pause(failure).await?,
             }
@@ -167,7 +167,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
         halt: &CancellationToken,
     ) -> Result<(), Failure> {
         let mut attempts = Attempts::new("send", self.policy.retry(), self.monitor, halt);
-        while let Err(failure) = producer.send(shipment).await {
+        while let Err(failure) = attempts.make(producer.send(shipment)).await {
             let reason = failure.message.clone();
             match attempts.pause(failure).await {
                 Ok(()) => {}
@@ -188,8 +188,10 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
         shipment: &mut C::Shipment,
         load: &mut Load,
         producer: &C,
+        halt: &CancellationToken,
     ) {
-        let sent = producer.send(shipment).await;
+        let attempts = Attempts::new("send", self.policy.retry(), self.monitor, halt);
+        let sent = attempts.make(producer.send(shipment)).await;
         load.reject(shipment.take_rejected(), 1);
         if let Err(failure) = sent {
             load.give_up(shipment.give_up(), UNCONFIRMED, &failure.message, 1);

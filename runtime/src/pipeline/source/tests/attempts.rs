@@ -196,3 +196,37 @@ async fn what_cannot_be_dead_lettered_is_not_given_up() {
     assert_eq!(journal.last().unwrap(), "settle 1 Nack(Exhausted)");
     assert_eq!((counts.produced, counts.failed), (0, 0));
 }
+
+/// A broker that takes a request and never answers.
+fn hung() -> Failure {
+    Failure::new(FailureKind::Hung, "no answer")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_does_not_answer_holds_up_no_stop() {
+    let case = || Case {
+        polls: vec![Ok(polled(1, &["1", "2"]))],
+        max_in_flight: 2,
+        ..Case::default()
+    };
+    let (result, journal, counts) = run(Case {
+        send_failures: vec![(0, hung())],
+        ..case()
+    })
+    .await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(journal, ["send 1 2", "settle 1 Nack(Stopped)"]);
+    assert_eq!((counts.produced, counts.sent), (0, 0));
+
+    let (result, journal, counts) = run(Case {
+        send_failures: at_once(vec![Failure::transient("busy"); 2]),
+        dead_letter_failures: vec![hung()],
+        errors: on_exhausted(OnFailure::Dlq),
+        max_attempts: 1,
+        ..case()
+    })
+    .await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(journal.last().unwrap(), "settle 1 Nack(Stopped)");
+    assert_eq!((counts.produced, counts.failed), (0, 0));
+}
