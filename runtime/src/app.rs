@@ -37,7 +37,14 @@ pub struct App {
 pub async fn run(loaded: Loaded) -> Result<bool, String> {
     let mut signals =
         Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
-    let app = App::start(loaded).await?;
+    let app = tokio::select! {
+        biased;
+        started = App::start(loaded) => started?,
+        signal = signals.next() => {
+            info!(signal, "stopped before everything was started");
+            return Ok(true);
+        }
+    };
     let signal = signals.next().await;
     info!(signal, "stopping; a second signal exits at once");
     tokio::select! {

@@ -679,6 +679,103 @@ fn wrong_values_of_the_runtime_are_refused() {
 }
 
 #[test]
+fn a_configuration_service_is_named_whole_or_not_at_all() {
+    let service = |more: &str| {
+        Site::toml(&format!(
+            "[connectors]\nconfig_type = 'http'\nbase_url = 'https://h:1/api'\n{more}"
+        ))
+    };
+    let loaded = service("poll_interval = '5s'\nrequest_headers.api-key = 'hunter2'").loaded();
+    let connectors = loaded.runtime.connectors;
+    assert_eq!(connectors.poll_interval, Some(Duration::from_secs(5)));
+    let service_spec = connectors.service.unwrap();
+    assert_eq!(service_spec.base_url, "https://h:1/api");
+    assert_eq!(service_spec.timeout, Duration::from_secs(10));
+    assert_eq!(service_spec.retry.unwrap().max_attempts, 3);
+    assert_eq!(service_spec.request_headers[0].1.expose_secret(), "hunter2");
+    let cases = [
+        (
+            "base_url = ''",
+            "`connectors.base_url`: missing; give the URL",
+        ),
+        (
+            "base_url = 'h:1'",
+            "`connectors.base_url`: neither `http` nor `https`",
+        ),
+        (
+            "base_url = '/api'",
+            "`connectors.base_url`: it names no host",
+        ),
+        (
+            "base_url = 'http://a b'",
+            "`connectors.base_url`: it is no URL",
+        ),
+        (
+            "base_url = 'ftp://h'",
+            "`connectors.base_url`: neither `http` nor `https`",
+        ),
+        (
+            "base_url = 'http://u:hunter2@h'",
+            "`connectors.base_url`: a password in a URL is shown",
+        ),
+        (
+            "base_url = 'http://h?x=1'",
+            "`connectors.base_url`: a URL without a query is expected",
+        ),
+        ("timeout = '0s'", "`connectors.timeout`: more than zero"),
+        (
+            "retry.max_attempts = 0",
+            "`connectors.retry.max_attempts`: at least 1 is expected",
+        ),
+        (
+            "request_headers.'a b' = 'hunter2'",
+            "`connectors.request_headers.a b`: no header can have this name",
+        ),
+        (
+            "request_headers.a = \"hunter2\\n\"",
+            "`connectors.request_headers.a`: no header can have this value",
+        ),
+        (
+            "url_templates.create_sink = 'sinks/{key}'",
+            "`connectors.url_templates.create_sink`: a path is expected",
+        ),
+        (
+            "url_templates.create_sink = '/sinks'",
+            "`connectors.url_templates.create_sink`: it does not say where `{key}` belongs",
+        ),
+        (
+            "url_templates.get_source_config = '/{key}'",
+            "`connectors.url_templates.get_source_config`: it does not say where `{version}` belongs",
+        ),
+        (
+            "url_templates.get_active_configs = '/{key}'",
+            "`connectors.url_templates.get_active_configs`: no path comes of it; it has no placeholders",
+        ),
+        (
+            "url_templates.delete_sink_config = '/{key}/{version}'",
+            "`connectors.url_templates.delete_sink_config`: no path comes of it; its placeholders are `{key}`",
+        ),
+        (
+            "response.data_path = 'a..b'",
+            "`connectors.response.data_path`: a step of the path is empty",
+        ),
+    ];
+    for (text, expected) in cases {
+        let site = match text.starts_with("base_url") {
+            true => Site::toml(&format!("[connectors]\nconfig_type = 'http'\n{text}")),
+            false => service(text),
+        };
+        let problems = site.problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].contains(expected),
+            "{problems:?} instead of {expected}"
+        );
+        assert!(!problems[0].contains("hunter2"), "{problems:?}");
+    }
+}
+
+#[test]
 fn wrong_values_of_a_connector_are_refused() {
     let cases = [
         (
@@ -929,7 +1026,6 @@ fn a_sink_says_how_it_reads() {
 #[test]
 fn what_has_no_effect_yet_is_refused() {
     let of_the_runtime = [
-        "[connectors]\nconfig_type = 'http'\nbase_url = 'http://x'",
         "[iggy]\npassword = '${env:PASSWORD}'",
         "[iggy]\npassword = '${file:/secret}'",
     ];

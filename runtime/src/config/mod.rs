@@ -28,6 +28,7 @@ use serde_json::{Map, Value};
 pub use active::ActiveVersions;
 pub use document::Document;
 pub use environment::{Environment, variables};
+pub use format::parse_json;
 pub use problem::{Code, Origin, Problem, Problems};
 pub use reader::Reader;
 pub use resolve::is_key;

@@ -9,8 +9,11 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Entry, Error, Id, Provider, View, files, no_version, no_versions, watch::Gaps};
-use crate::config::{ActiveVersions, Document, History, Place, Reader, Version, spec::Direction};
+use super::{
+    Entry, Error, Id, Provider, View, entries, files, no_version, no_versions, still_active,
+    still_enabled, watch::Gaps,
+};
+use crate::config::{ActiveVersions, Document, History, Place, Reader, Version};
 
 /// Keeps versions in a folder.
 #[derive(Clone)]
@@ -245,21 +248,6 @@ fn name_before_number(id: &Id) -> String {
     format!("{}_{}_v", id.key, id.direction.name())
 }
 
-fn entries(history: &History, versions: &[Version]) -> Vec<Entry> {
-    let is_active = |direction: Direction, key: &str, version: u32| {
-        history.active_version(direction, key) == Some(version)
-    };
-    let entry = |version: &Version| Entry {
-        active: is_active(
-            version.spec.direction,
-            &version.spec.key,
-            version.spec.version,
-        ),
-        version: version.clone(),
-    };
-    versions.iter().map(entry).collect()
-}
-
 fn removable(entry: &Entry) -> Result<(), Error> {
     match &entry.version.place {
         Place::File(_) => Ok(()),
@@ -277,18 +265,4 @@ fn remove(entry: &Entry) -> Result<(), Error> {
         Place::File(path) => files::remove(path),
         _ => Ok(()),
     }
-}
-
-/// Why a version cannot be removed.
-pub(super) fn still_active(id: &Id, version: u32) -> Error {
-    Error::Conflict(format!(
-        "version {version} of {id} is the active one: activate another first"
-    ))
-}
-
-/// Why all versions cannot be removed.
-pub(super) fn still_enabled(id: &Id) -> Error {
-    Error::Conflict(format!(
-        "the active version of {id} is enabled: activate one with `enabled = false` first"
-    ))
 }

@@ -1,9 +1,10 @@
-//! Where versions of connectors are kept ([`Local`]: in files): lists them, reads, stores, activates and deletes one, and tells
-//! what has changed.
+//! Where versions of connectors are kept: in files ([`Local`]) or by a service ([`Http`]). Either lists them, reads, stores,
+//! activates and deletes one, and tells what has changed.
 //!
 //! `app` opens one and starts what it found; the management API works on it. Whether a document is valid is known to `config`.
 
 mod files;
+mod http;
 mod local;
 mod watch;
 
@@ -12,10 +13,11 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 
 pub use self::{
+    http::Http,
     local::Local,
     watch::{Change, News, View, Watch},
 };
-use crate::config::{self, Document, Loaded, Problem, Unusable, spec};
+use crate::config::{self, Chosen, Document, History, Loaded, Problem, Unusable, spec};
 
 /// Keeps every version of every connector, and which one of each is active.
 #[async_trait]
@@ -139,7 +141,7 @@ impl fmt::Display for Id {
 ///
 /// # Errors
 ///
-/// It cannot say what there is.
+/// A configuration service does not answer as it should, and nothing was kept of what it answered before.
 pub async fn open(loaded: Loaded) -> Result<Opened, Error> {
     let Loaded {
         runtime,
@@ -150,18 +152,39 @@ pub async fn open(loaded: Loaded) -> Result<Opened, Error> {
         reader,
         ..
     } = loaded;
-    let folder = runtime.connectors.own_versions;
-    let provider: Arc<dyn Provider> = Arc::new(Local::new(folder, inline, reader));
-    let seen = View::of(&history, watch::Gaps::Nothing);
-    let watch = runtime
-        .connectors
-        .poll_interval
-        .map(|every| Watch::new(provider.clone(), every, seen));
+    let spec::Connectors {
+        service,
+        own_versions,
+        poll_interval,
+        ..
+    } = runtime.connectors;
+    let watched = |provider: &Arc<dyn Provider>, seen: View| {
+        poll_interval.map(|every| Watch::new(provider.clone(), every, seen))
+    };
+    let Some(service) = service else {
+        let provider: Arc<dyn Provider> = Arc::new(Local::new(own_versions, inline, reader));
+        let seen = View::of(&history, watch::Gaps::Nothing);
+        return Ok(Opened {
+            watch: watched(&provider, seen),
+            provider,
+            connectors,
+            unusable,
+        });
+    };
+    let http = Http::new(&service, runtime.state.path, history, reader)?;
+    let history = http.start().await?;
+    let provider: Arc<dyn Provider> = Arc::new(http);
+    // Warnings about what stands in files have been given.
+    let Chosen {
+        connectors,
+        unusable,
+        ..
+    } = history.choose();
     Ok(Opened {
+        watch: watched(&provider, View::of(&history, watch::Gaps::Inactive)),
         provider,
         connectors,
         unusable,
-        watch,
     })
 }
 
@@ -171,4 +194,30 @@ fn no_versions(id: &Id) -> Error {
 
 fn no_version(id: &Id, version: u32) -> Error {
     Error::NotFound(format!("{id} has no version {version}"))
+}
+
+/// Why a version cannot be removed.
+fn still_active(id: &Id, version: u32) -> Error {
+    Error::Conflict(format!(
+        "version {version} of {id} is the active one: activate another first"
+    ))
+}
+
+/// Why all versions cannot be removed.
+fn still_enabled(id: &Id) -> Error {
+    Error::Conflict(format!(
+        "the active version of {id} is enabled: activate one with `enabled = false` first"
+    ))
+}
+
+/// Versions with whether each is the active one.
+fn entries(history: &History, versions: &[config::Version]) -> Vec<Entry> {
+    let is_active = |spec: &spec::Connector| {
+        history.active_version(spec.direction, &spec.key) == Some(spec.version)
+    };
+    let entry = |version: &config::Version| Entry {
+        active: is_active(&version.spec),
+        version: version.clone(),
+    };
+    versions.iter().map(entry).collect()
 }

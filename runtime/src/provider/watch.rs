@@ -22,6 +22,8 @@ pub struct View {
 pub(super) enum Gaps {
     #[default]
     Nothing,
+    /// Versions that are not active.
+    Inactive,
     /// Versions in files that cannot be read.
     Files,
 }

@@ -28,6 +28,8 @@ const CLIENT: [&str; 3] = ["iggy", "iggy_common", "iggy_binary_protocol"];
 const RUNTIME: &str = "runtime";
 /// Libraries that the runtime's tests and measurements load.
 const FIXTURES: [&str; 2] = ["runtime/tests/plugins/", "runtime/benches/plugins/"];
+/// The runtime's tests ask it for configurations.
+const SERVICE: &str = "examples/config_service";
 /// Built together with the runtime so that its first run finds them; no code of the runtime knows them.
 const FIRST_RUN: [&str; 2] = ["iggy_connector_stdout_sink", "iggy_connector_random_source"];
 
@@ -84,7 +86,7 @@ const RULES: [Rule; 13] = [
             "iggy_binary_protocol",
         ],
         may_offer: &FIRST_RUN,
-        tests_use: &FIXTURES,
+        tests_use: &[FIXTURES[0], FIXTURES[1], SERVICE],
     },
     Rule {
         place: FIXTURES[0],
@@ -173,7 +175,7 @@ impl Rule {
         let name = dependency.name.as_str();
         let listed = |list: &[&str]| {
             list.iter()
-                .any(|place| *place == name || own.is_some_and(|own| below(place, &own.folder)))
+                .any(|place| *place == name || own.is_some_and(|own| fits(place, &own.folder)))
         };
         let in_tests = dependency.section == Section::Dev;
         listed(self.uses)

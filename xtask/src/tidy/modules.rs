@@ -36,7 +36,7 @@ const BEHIND_PORTS: [&str; 3] = ["plugin", "stream", "state"];
 const TOP: [&str; 4] = ["main", "lib", "app", "cli"];
 
 /// Crates that belong to one module: everyone else goes through it.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("iggy", &["stream"]),
     ("iggy_common", &["stream"]),
     ("iggy_binary_protocol", &["stream"]),
@@ -44,6 +44,7 @@ const OWNED: [(&str, &[&str]); 7] = [
     ("dlopen2", &["plugin"]),
     ("iggy_connector_broker", &["app"]),
     ("axum", &["api"]),
+    ("reqwest", &["provider"]),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

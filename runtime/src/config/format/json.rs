@@ -11,13 +11,18 @@ use serde_json::{Map, Number, Value};
 use super::{Malformed, Tree, tree};
 
 pub(super) fn parse(text: &str) -> Result<Tree, Malformed> {
-    let Strict(root) = serde_json::from_str(text).map_err(|error| {
+    tree(value(text)?)
+}
+
+/// Reads any value, not only a table.
+pub(super) fn value(text: &str) -> Result<Value, Malformed> {
+    let Strict(value) = serde_json::from_str(text).map_err(|error| {
         let reason = error.to_string();
         // The line stands in front of it already.
         let reason = reason.split(" at line ").next().unwrap_or_default();
         Malformed::new(Some(error.line()), reason)
     })?;
-    tree(root)
+    Ok(value)
 }
 
 struct Strict(Value);

@@ -34,6 +34,11 @@ pub(super) fn read(path: &Path) -> Result<Tree, Problem> {
     parse(path, text.trim_start_matches('\u{feff}'))
 }
 
+/// Reads JSON that is no file, as strictly as one.
+pub fn parse_json(text: &str) -> Result<Value, String> {
+    json::value(text).map_err(|malformed| malformed.reason)
+}
+
 /// Whether a text in TOML says what `values` do.
 pub(super) fn parses_to(text: &str, values: &Map<String, Value>) -> bool {
     toml::parse(text).is_ok_and(|tree| tree.values == *values)

@@ -5,6 +5,7 @@ mod checks;
 mod connector;
 mod http;
 mod runtime;
+mod service;
 mod streams;
 mod telemetry;
 mod transforms;

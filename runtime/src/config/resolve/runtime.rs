@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::{checks, http, telemetry, unsupported};
+use super::{checks, http, service, telemetry};
 use crate::config::{
     problem::Report,
     runtime::{self, ConfigType, RuntimeConfig},
@@ -19,7 +19,6 @@ const OWN_VERSIONS: &str = "connectors";
 const FROM_FILE: &str = "file:";
 
 pub(in crate::config) fn runtime(config: RuntimeConfig, report: &mut Report<'_>) -> spec::Runtime {
-    unsupported::runtime(&config, report);
     checks::not_zero(
         "runtime.shutdown_timeout",
         config.runtime.shutdown_timeout,
@@ -186,52 +185,17 @@ fn connectors(
     state: &str,
     report: &mut Report<'_>,
 ) -> spec::Connectors {
-    let retry = &connectors.retry;
-    let backoff = spec::Backoff {
-        initial: retry.initial_backoff.0,
-        max: retry.max_backoff.0,
-        multiplier: retry.backoff_multiplier,
-        jitter: 0.0,
-        max_attempts: retry.max_attempts,
-    };
-    checks::backoff("connectors.retry", &backoff, report);
-    let poll_interval = connectors.poll_interval.0;
     let config_dir = path(connectors.config_dir.clone());
+    let poll_interval = connectors.poll_interval.0;
+    let is_used = connectors.config_type == ConfigType::Http;
+    let service = service::service(connectors, is_used, report);
     spec::Connectors {
         own_versions: config_dir
             .clone()
             .unwrap_or_else(|| Path::new(state).join(OWN_VERSIONS)),
         config_dir,
         poll_interval: (!poll_interval.is_zero()).then_some(poll_interval),
-        service: (connectors.config_type == ConfigType::Http)
-            .then(|| Box::new(service(connectors, backoff, report))),
-    }
-}
-
-fn service(
-    connectors: runtime::Connectors,
-    backoff: spec::Backoff,
-    report: &mut Report<'_>,
-) -> spec::HttpProvider {
-    if connectors.base_url.is_empty() {
-        report.missing(
-            "connectors.base_url",
-            "give the URL of the configuration service",
-        );
-    }
-    checks::not_zero("connectors.timeout", connectors.timeout, report);
-    spec::HttpProvider {
-        base_url: connectors.base_url,
-        timeout: connectors.timeout.0,
-        request_headers: connectors
-            .request_headers
-            .into_iter()
-            .map(|(name, value)| (name, value.into_inner()))
-            .collect(),
-        retry: connectors.retry.enabled.then_some(backoff),
-        url_templates: connectors.url_templates,
-        data_path: text(connectors.response.data_path),
-        error_path: text(connectors.response.error_path),
+        service: is_used.then(|| Box::new(service)),
     }
 }
 

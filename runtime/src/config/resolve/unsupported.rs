@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 use crate::config::{
     connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig},
     problem::{Code, Report},
-    runtime::{ConfigType, RuntimeConfig},
     spec::Direction,
 };
 
@@ -16,15 +15,6 @@ const LEAVE_OUT: &str = "leave it out";
 
 /// Beginnings of values that stand for something else.
 const REFERENCES: [&str; 2] = ["${env:", "${file:"];
-
-pub(super) fn runtime(config: &RuntimeConfig, report: &mut Report<'_>) {
-    let keys = [(
-        config.connectors.config_type == ConfigType::Http,
-        "connectors.config_type",
-        "use `local`",
-    )];
-    refuse(keys, report);
-}
 
 pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
     let keys = [

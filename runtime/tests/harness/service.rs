@@ -1,0 +1,213 @@
+//! A configuration service in this process that can be down, slow, wrong and killed.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use config_service::{Direction, Service, Store, router};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+/// The key that it asks for.
+pub const API_KEY: &str = "s3cret-key";
+
+/// One service, on one address however often it is killed.
+pub struct ConfigService {
+    /// Its own: when it is shut down, connections break.
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+    pub service: Service,
+    script: Script,
+}
+
+/// What goes wrong with one request.
+#[derive(Clone)]
+pub enum Fault {
+    Status(u16),
+    /// Status 429 with this `Retry-After`.
+    Later(&'static str),
+    /// Status 200 with this body.
+    Body(Vec<u8>),
+    /// Status 200 with a body that never ends.
+    Endless,
+    /// A redirect to this address.
+    Elsewhere(String),
+    /// No answer.
+    Silence,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: String,
+    pub path: String,
+    pub headers: HeaderMap,
+}
+
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<Scripted>>);
+
+#[derive(Default)]
+struct Scripted {
+    /// For the next requests, one each.
+    next: VecDeque<Fault>,
+    /// For all others.
+    always: Option<Fault>,
+    /// Puts answers under `data.configs`, beside an empty `error`.
+    wrapped: bool,
+    seen: Vec<Seen>,
+}
+
+impl ConfigService {
+    pub async fn start() -> Self {
+        let mut service = Self {
+            runtime: None,
+            address: ([127, 0, 0, 1], 0).into(),
+            service: Service::new(Store::default(), Some(API_KEY)),
+            script: Script::default(),
+        };
+        service.restart().await;
+        service
+    }
+
+    /// Comes up again with everything it held.
+    pub async fn restart(&mut self) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (address, service, script) = (self.address, self.service.clone(), self.script.clone());
+        let started = runtime.spawn(async move {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let routes: Router =
+                router(service).layer(middleware::from_fn_with_state(script, play));
+            tokio::spawn(async move { axum::serve(listener, routes).await });
+            address
+        });
+        self.address = started.await.unwrap();
+        self.runtime = Some(runtime);
+    }
+
+    /// Ends it at once, whatever it was answering.
+    pub fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What goes wrong with the next requests.
+    pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.script.0.lock().unwrap().next.extend(faults);
+    }
+
+    /// What goes wrong with all requests from now on.
+    pub fn fail(&self, fault: Option<Fault>) {
+        self.script.0.lock().unwrap().always = fault;
+    }
+
+    pub fn wrap(&self) {
+        self.script.0.lock().unwrap().wrapped = true;
+    }
+
+    /// The requests since the last call.
+    pub fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.script.0.lock().unwrap().seen)
+    }
+
+    /// Stores a version as somebody else would.
+    pub async fn store(&self, direction: Direction, key: &str, document: Value) -> u32 {
+        let Value::Object(document) = document else {
+            panic!("{document}");
+        };
+        let key = key.to_owned();
+        let stored = self
+            .service
+            .with(move |store| store.create(direction, &key, document))
+            .await
+            .unwrap();
+        stored["version"].as_u64().unwrap() as u32
+    }
+
+    pub async fn activate(&self, direction: Direction, key: &str, version: u32) {
+        let key = key.to_owned();
+        let activated = self
+            .service
+            .with(move |store| store.activate(direction, &key, version));
+        activated.await.unwrap();
+    }
+}
+
+impl Drop for ConfigService {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn play(State(script): State<Script>, request: Request, next: Next) -> Response {
+    let (fault, wrapped) = script.next(&request);
+    match fault {
+        None if wrapped => wrap(next.run(request).await).await,
+        None => next.run(request).await,
+        Some(Fault::Status(status)) => {
+            let reason = json!({ "code": "fault", "reason": "on request" }).to_string();
+            (StatusCode::from_u16(status).unwrap(), reason).into_response()
+        }
+        Some(Fault::Later(when)) => {
+            let headers = [(header::RETRY_AFTER, when)];
+            (StatusCode::TOO_MANY_REQUESTS, headers).into_response()
+        }
+        Some(Fault::Body(body)) => body.into_response(),
+        Some(Fault::Endless) => {
+            let pieces = std::iter::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1 << 20]));
+            Body::from_stream(futures_util::stream::iter(pieces)).into_response()
+        }
+        Some(Fault::Elsewhere(url)) => {
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, url)]).into_response()
+        }
+        Some(Fault::Silence) => std::future::pending().await,
+    }
+}
+
+impl Script {
+    fn next(&self, request: &Request) -> (Option<Fault>, bool) {
+        let mut scripted = self.0.lock().unwrap();
+        scripted.seen.push(Seen {
+            method: request.method().to_string(),
+            path: request.uri().to_string(),
+            headers: request.headers().clone(),
+        });
+        let fault = scripted
+            .next
+            .pop_front()
+            .or_else(|| scripted.always.clone());
+        (fault, scripted.wrapped)
+    }
+}
+
+async fn wrap(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let data: Value = serde_json::from_slice(&body).unwrap_or_default();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let wrapped = match parts.status.is_success() {
+        true => json!({ "data": { "configs": data }, "error": null }),
+        false => json!({ "error": data }),
+    };
+    Response::from_parts(parts, wrapped.to_string().into())
+}
