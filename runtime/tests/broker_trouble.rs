@@ -16,10 +16,10 @@ use std::{
 };
 
 use harness::{
-    broker::{Broker, Topic, client, eventually},
+    broker::{Broker, Topic, client, eventually, iggy_at},
     broker_process::BrokerProcess,
     daemon::{Daemon, Home},
-    reader::numbered,
+    reader::{Reader, numbered},
 };
 use iggy::prelude::*;
 use rustix::process::Signal;
@@ -333,6 +333,13 @@ async fn an_exclusive_sink_waits_until_the_other_is_gone() {
     two.topic.send(0, numbered(20..40)).await;
     eventually(20, async || two.taken().len()).await;
     assert!(two.taken().iter().all(|(_, offset)| *offset >= 20));
+    // Who does not ask for it is not kept out, and is told of.
+    let other = Reader::start(&iggy_at(&address), &[two.topic.input(GROUP)]).await;
+    second
+        .stderr()
+        .wait_for("another member has joined the group")
+        .await;
+    other.stop().await.unwrap();
     second.interrupt().await;
 }
 

@@ -55,8 +55,10 @@ enum Stream {
         topics: Vec<String>,
         schema: Schema,
         batch_length: u32,
+        batch_timeout: String,
         poll_interval: String,
         consumer_group: String,
+        start_from: String,
     },
     Output {
         stream: String,
@@ -153,8 +155,10 @@ impl From<&spec::Input> for Stream {
             topics: input.topics.clone(),
             schema: input.schema,
             batch_length: input.batch_length,
+            batch_timeout: humantime::format_duration(input.batch_timeout).to_string(),
             poll_interval: humantime::format_duration(input.poll_interval).to_string(),
             consumer_group: input.consumer_group.clone(),
+            start_from: input.start_from.to_string(),
         }
     }
 }

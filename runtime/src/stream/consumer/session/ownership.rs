@@ -118,7 +118,21 @@ impl Session<'_> {
             }
         };
         self.members[at].is_stale = false;
+        let before = self.members[at].generation;
         self.assign(at, assignment);
+        if self.reading.exclusive && before > 0 && before != self.members[at].generation {
+            self.tell_of_company(at).await?;
+        }
+        Ok(())
+    }
+
+    /// An exclusive member cannot keep others out that do not ask.
+    async fn tell_of_company(&mut self, at: usize) -> Result<(), Failure> {
+        let member = &self.members[at];
+        let members = member.members(self.client).await?.len();
+        if members > 1 {
+            warn!(%member, members, "another member has joined the group although `consumer.exclusive` is set here; its partitions are shared");
+        }
         Ok(())
     }
 
