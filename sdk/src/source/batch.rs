@@ -50,6 +50,11 @@ impl SourceBatch {
         self.ends = true;
         self
     }
+
+    /// Whether the source has ended with these messages.
+    pub fn ends(&self) -> bool {
+        self.ends
+    }
 }
 
 impl From<ProducedMessages> for SourceBatch {

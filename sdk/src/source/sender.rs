@@ -20,7 +20,8 @@ use crate::{ConnectorState, Error};
 /// The channel holds about a thousand messages, fewer when they are large. When it is full the sending waits, and with it whatever the
 /// messages are read from. What was sent is in memory only until it is confirmed: a source that may not lose a message keeps it
 /// outside until [`SourceSender::send_acked`] or [`crate::Source::commit`] says so, or has a state to go on from
-/// ([`SourceSender::send_batch`]).
+/// ([`SourceSender::send_batch`]). When the connector is stopped, batches that are on their way are finished; what is still in the
+/// channel then is gone, and its [`Ack`]s say that they do not know.
 ///
 /// Messages that one task sends one after another keep their order. A future of this type that is dropped while it waits for room
 /// has sent nothing.
