@@ -141,6 +141,75 @@ async fn stopping_starting_and_restarting_under_load_loses_nothing_and_repeats_n
 }
 
 #[tokio::test]
+async fn a_poll_that_waits_is_ended_by_a_pause_and_goes_on_afterwards() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    let met = at_least("messages_processed", 100);
+    daemon.wait_for_stats("lines", met).await;
+    for (command, then, back) in [
+        ("pause", "paused", "resume"),
+        ("stop", "stopped", "start"),
+        ("pause", "paused", "restart"),
+    ] {
+        // The source waits for ever for something to offer.
+        write(&home.path().join("source_deed"), "wait");
+        until_still(&daemon, "numbers", "messages_sent").await;
+        ask(&daemon, SOURCE, command, then).await;
+        fs::remove_file(home.path().join("source_deed")).unwrap();
+        ask(&daemon, SOURCE, back, "running").await;
+        let sent = daemon.stats("numbers").await["messages_sent"].as_u64();
+        let met = at_least("messages_sent", sent.unwrap() + 100);
+        daemon.wait_for_stats("numbers", met).await;
+    }
+    let all = finish(&home, &daemon, "ledger").await;
+    assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_tried_again_is_parked_by_a_pause() {
+    let home = Home::new(&CONFIG.replace(
+        "[sinks.lines]\n",
+        "[sinks.lines]\nretry.initial_backoff = \"1h\"\nretry.max_backoff = \"1h\"\n",
+    ));
+    let daemon = home.start().await;
+    let met = at_least("messages_processed", 100);
+    daemon.wait_for_stats("lines", met).await;
+    for (command, then, back) in [("pause", "paused", "resume"), ("stop", "stopped", "start")] {
+        write(&home.path().join("sink_deed"), "transient");
+        daemon.wait_for(SINK, has_status("retrying")).await;
+        let parked = ask(&daemon, SINK, command, then).await;
+        assert_eq!(parked["last_error"]["message"], "busy", "{parked}");
+        assert!(parked["next_restart_at"].is_null(), "{parked}");
+        fs::remove_file(home.path().join("sink_deed")).unwrap();
+        ask(&daemon, SINK, back, "running").await;
+    }
+    let all = finish(&home, &daemon, "ledger").await;
+    assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_broker_out_of_reach_holds_up_no_command() {
+    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap().to_string();
+    let mut home = Home::new(CONFIG);
+    home.set("IGGY_CONNECTORS_IGGY_EMBEDDED_ENABLED", "false");
+    // It takes connections and never answers.
+    home.set("IGGY_CONNECTORS_IGGY_ADDRESS", &address);
+    let daemon = home.start().await;
+    for connector in [SINK, SOURCE] {
+        ask(&daemon, connector, "pause", "paused").await;
+        let (status, _) = daemon.post(&format!("{connector}/resume")).await;
+        assert_eq!(status, 202);
+        ask(&daemon, connector, "stop", "stopped").await;
+        let (status, _) = daemon.post(&format!("{connector}/restart")).await;
+        assert_eq!(status, 202);
+    }
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
 async fn what_was_paused_or_stopped_stays_so_over_an_end_and_over_kill_9() {
     let home = Home::new(CONFIG);
     let daemon = home.start().await;
@@ -297,7 +366,7 @@ async fn a_sink_that_hangs_is_given_up_and_the_others_lose_nothing() {
     let met = at_least("messages_processed", 100);
     daemon.wait_for_stats("lines", met).await;
     // Its thread, which is the library's only one, never comes back.
-    fs::write(&deed, "block").unwrap();
+    write(&deed, "block");
     let hung = |connector: &Value| {
         let error = connector["last_error"]["message"].as_str();
         error.is_some_and(|error| error.starts_with("hung"))
@@ -316,6 +385,31 @@ async fn a_sink_that_hangs_is_given_up_and_the_others_lose_nothing() {
     assert!(text.contains("use a fresh copy"), "{text}");
     // The blocked threads of the first copy end with the process.
     let mut daemon = daemon;
+    daemon.signal(rustix::process::Signal::INT);
+    daemon.ended().await;
+}
+
+#[tokio::test]
+async fn a_sink_that_hangs_takes_commands_and_follows_when_it_is_given_up() {
+    // Time enough to be seen hanging before it is given up.
+    let home = Home::new(&CONFIG.replace("= \"1s\"", "= \"10s\""));
+    let deed = home.path().join("sink_deed");
+    let mut daemon = home.start().await;
+    let met = at_least("messages_processed", 100);
+    daemon.wait_for_stats("lines", met).await;
+    write(&deed, "block");
+    until_still(&daemon, "lines", "messages_processed").await;
+    // Accepted while nothing answers.
+    for command in ["pause", "resume", "stop", "start", "pause"] {
+        let (status, answer) = daemon.post(&format!("{SINK}/{command}")).await;
+        assert_eq!(status, 202, "{answer}");
+    }
+    fs::remove_file(&deed).unwrap();
+    daemon.wait_for(SINK, has_status("paused")).await;
+    daemon.stderr().wait_for("error=hung: consume").await;
+    ask(&daemon, SINK, "resume", "running").await;
+    let all = finish(&home, &daemon, "ledger").await;
+    assert_all_are_in(&home, "ledger", all);
     daemon.signal(rustix::process::Signal::INT);
     daemon.ended().await;
 }
@@ -399,7 +493,9 @@ async fn past_its_deadline_the_end_is_forced_and_a_second_signal_ends_at_once() 
         let mut daemon = home.start().await;
         let met = at_least("messages_processed", 1);
         daemon.wait_for_stats("lines", met).await;
-        stall(&home, &daemon).await;
+        // From here on the sink waits in the middle of a batch.
+        write(&home.path().join("sink_deed"), "wait");
+        until_still(&daemon, "lines", "messages_processed").await;
         daemon.signal(rustix::process::Signal::TERM);
         daemon
             .stderr()
@@ -420,22 +516,14 @@ async fn past_its_deadline_the_end_is_forced_and_a_second_signal_ends_at_once() 
     }
 }
 
-/// Lets the sink wait in the middle of a batch.
-async fn stall(home: &Home, daemon: &Daemon) {
-    write(&home.path().join("sink_deed"), "wait");
-    let stalled =
-        |stats: &Value| stats["messages_consumed"].as_u64() > stats["messages_processed"].as_u64();
-    loop {
-        // A batch that had begun before ends all the same.
-        let before = daemon.wait_for_stats("lines", stalled).await;
-        let sent = daemon.stats("numbers").await["messages_sent"]
-            .as_u64()
-            .unwrap();
-        let met = at_least("messages_sent", sent + 500);
-        daemon.wait_for_stats("numbers", met).await;
-        if daemon.stats("lines").await["messages_processed"] == before["messages_processed"] {
-            return;
-        }
+/// Waits until a count stands still while fifty looks are taken at the daemon: what was under way has ended.
+async fn until_still(daemon: &Daemon, key: &str, count: &str) {
+    let mut looks = 0;
+    let mut last = Value::Null;
+    while looks < 50 {
+        let now = daemon.stats(key).await[count].clone();
+        looks = if now == last { looks + 1 } else { 0 };
+        last = now;
     }
 }
 
