@@ -19,7 +19,8 @@ pub use self::{
 };
 use crate::config::{self, Chosen, Document, History, Loaded, Problem, Unusable, spec};
 
-/// Keeps every version of every connector, and which one of each is active.
+/// Keeps every version of every connector, and which one of each is active. What does not exist is [`Error::NotFound`], what must
+/// not be done as things are [`Error::Conflict`]; nothing has changed then.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Every version of every connector, by direction, key and version.

@@ -9,7 +9,7 @@ use reqwest::{
 };
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use tracing::warn;
+use tracing::debug;
 
 use super::reply::{Layout, Read, shortened};
 use crate::{
@@ -135,7 +135,8 @@ impl Client {
             let Some(wait) = self.wait(attempts, &failed, request) else {
                 return Err(failed.into_error(request));
             };
-            warn!(error = %failed.error, again_in = ?wait, "the configuration service failed");
+            // Whoever asks says once what came of it.
+            debug!(error = %failed.error, again_in = ?wait, "the configuration service failed");
             tokio::time::sleep(wait).await;
         }
     }

@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use reqwest::{Method, header::HeaderValue};
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::{
     client::{Answer, Client, Request},
@@ -79,6 +79,8 @@ impl Http {
     ///
     /// The service does not answer as it should, and nothing was kept of what it answered before.
     pub(super) async fn start(&self) -> Result<History, Error> {
+        let service = self.urls.base();
+        info!(service, "asking the configuration service for connectors");
         let error = match self.active_history().await {
             Ok(history) => return Ok(history),
             Err(error) => error,
