@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use iggy::prelude::IggyMessage;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -34,7 +35,11 @@ pub struct Setup {
     /// Messages of one poll of the source, and of one batch of the sink.
     pub batch: u64,
     pub source: &'static str,
+    /// The source's plugin.
+    pub library: &'static str,
     pub source_plugin: String,
+    /// Topics that messages take in turn by their names, instead of the flow's own.
+    pub routes: Vec<&'static str>,
     pub sink: String,
     pub sink_plugin: String,
     pub has_sink: bool,
@@ -49,7 +54,9 @@ impl Default for Setup {
             partitions: 1,
             batch: 20,
             source: "",
+            library: "libledger_source",
             source_plugin: String::new(),
+            routes: Vec::new(),
             sink: String::new(),
             sink_plugin: String::new(),
             has_sink: true,
@@ -135,7 +142,7 @@ impl Flow {
         self.home.path().join(SINK)
     }
 
-    fn acked_file(&self) -> PathBuf {
+    pub fn acked_file(&self) -> PathBuf {
         self.home.path().join("acked")
     }
 
@@ -219,10 +226,7 @@ impl Flow {
         let mut numbers = Vec::new();
         for partition in 0..self.partitions {
             let messages = self.topic.read(partition).await;
-            numbers.extend(messages.iter().map(|message| {
-                let text = std::str::from_utf8(&message.payload).unwrap();
-                text.split(' ').next().unwrap().parse::<u64>().unwrap()
-            }));
+            numbers.extend(messages.iter().map(number));
         }
         numbers
     }
@@ -323,26 +327,44 @@ pub fn home(address: &str, connectors: &str) -> Home {
 const RETRY: &str = "retry = { initial_backoff = \"20ms\", max_backoff = \"200ms\" }\nrestart = { initial_backoff = \"50ms\", max_backoff = \"200ms\" }";
 
 pub fn source(topic: &Topic, setup: &Setup) -> String {
-    let (Topic { stream, name, .. }, batch) = (topic, setup.batch);
-    let (lines, plugin) = (setup.source, &setup.source_plugin);
-    let partitions = setup.partitions;
-    format!(
-        r#"
-[sources.{SOURCE}]
-path = "libledger_source"
-{RETRY}
-{lines}
+    let (stream, batch, partitions) = (&topic.stream, setup.batch, setup.partitions);
+    let (lines, plugin, routes) = (setup.source, &setup.source_plugin, &setup.routes);
+    let library = setup.library;
+    let output = |topic: &str, line: String| {
+        format!(
+            r#"
 [[sources.{SOURCE}.streams]]
 stream = "{stream}"
-topic = "{name}"
+topic = "{topic}"
+{line}
 schema = "raw"
 poll_interval = "5ms"
 partitions = {partitions}
+"#
+        )
+    };
+    let outputs: String = match routes.is_empty() {
+        true => output(&topic.name, String::new()),
+        false => {
+            let routes = routes.iter();
+            routes
+                .map(|route| output(route, format!("route = \"{route}\"")))
+                .collect()
+        }
+    };
+    format!(
+        r#"
+[sources.{SOURCE}]
+path = "{library}"
+{RETRY}
+{lines}
+{outputs}
 [sources.{SOURCE}.plugin_config]
 batch = {batch}
 until = "until"
 acked = "acked"
 deed = "{SOURCE}_deed"
+routes = {routes:?}
 {plugin}
 "#
     )
@@ -369,6 +391,12 @@ deed = "{key}_deed"
 {plugin}
 "#
     )
+}
+
+/// The number of a source's message.
+pub fn number(message: &IggyMessage) -> u64 {
+    let text = std::str::from_utf8(&message.payload).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// At rest, everything that entered has left.

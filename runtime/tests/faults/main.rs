@@ -1,6 +1,8 @@
 //! What must hold whatever happens: every fault that a daemon has to survive is provoked here, and an oracle counts what arrived.
 //!
-//! Each test is a short run; `scripts/faults` makes long ones. See `docs/reliability.md`.
+//! Each test is a short run; `scripts/faults` makes long ones. See `docs/reliability.md`. What only Linux can do to a process is used
+//! freely.
+#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
 #[path = "../harness"]
@@ -15,10 +17,14 @@ mod harness {
 mod brokers;
 mod flow;
 mod groups;
+mod havoc;
 mod kills;
+mod once;
 mod oracle;
 mod plugins;
 mod poison;
+mod routes;
 mod run;
 mod sinks;
 mod states;
+mod streaming;

@@ -79,12 +79,14 @@ fn entry(line: &str) -> Option<Entry> {
 
 /// The number up to which a ledger source's messages were acknowledged.
 pub fn acked(path: &Path) -> u64 {
+    acks(path).into_iter().max().unwrap_or(0)
+}
+
+/// Every number that a source has written down. A line that a kill has torn is left out.
+pub fn acks(path: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let numbers = text.lines().filter_map(|line| line.strip_suffix(" ."));
-    numbers
-        .filter_map(|number| number.parse().ok())
-        .max()
-        .unwrap_or(0)
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Fails when a partition's messages came in another order than they stand in it, repetitions left out.

@@ -4,8 +4,8 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::JoinHandle,
 };
 
@@ -41,13 +41,20 @@ pub enum Side {
     After,
 }
 
+/// What becomes of a request that is refused.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Broken,
+    Error(u32),
+}
+
 struct Rules {
     target: String,
     trap: Mutex<Option<Trap>>,
     /// In milliseconds.
     delay: AtomicU64,
-    /// Requests of this kind break their connection; 0 is none.
-    refused: AtomicU8,
+    refused: Mutex<Option<(Request, Refusal)>>,
+    cut: Notify,
 }
 
 struct Trap {
@@ -62,6 +69,11 @@ struct Trap {
 const HEADER: usize = 256;
 const LENGTH: usize = 48;
 const OPERATION: usize = 176;
+/// Where an answer says that it is one, to what, and how it went.
+const COMMAND: usize = 60;
+const ANSWER: u8 = 8;
+const ANSWERED: usize = 208;
+const STATUS: usize = 216;
 
 impl Gate {
     pub async fn start(target: &str) -> Self {
@@ -70,7 +82,8 @@ impl Gate {
             target: target.to_owned(),
             trap: Mutex::default(),
             delay: AtomicU64::new(0),
-            refused: AtomicU8::new(0),
+            refused: Mutex::default(),
+            cut: Notify::new(),
         });
         Self {
             address: listener.local_addr().unwrap(),
@@ -86,7 +99,7 @@ impl Gate {
     /// Stops the request of this kind that comes after so many others. What is returned resolves when it stands still.
     pub fn catch(&self, request: Request, side: Side, passes: u32) -> oneshot::Receiver<()> {
         let (caught, receiver) = oneshot::channel();
-        *self.rules.trap() = Some(Trap {
+        *lock(&self.rules.trap) = Some(Trap {
             request,
             side,
             passes,
@@ -95,10 +108,19 @@ impl Gate {
         receiver
     }
 
+    /// Breaks the connections that are held.
+    pub fn cut(&self) {
+        self.rules.cut.notify_waiters();
+    }
+
     /// From now on every request of this kind breaks its connection before the broker gets it; none does with `None`.
     pub fn refuse(&self, request: Option<Request>) {
-        let number = request.map_or(0, |request| request as u8);
-        self.rules.refused.store(number, Ordering::SeqCst);
+        *lock(&self.rules.refused) = request.map(|request| (request, Refusal::Broken));
+    }
+
+    /// From now on every request of this kind is answered with this error of the protocol, and the broker does not get it.
+    pub fn refuse_with(&self, request: Request, code: u32) {
+        *lock(&self.rules.refused) = Some((request, Refusal::Error(code)));
     }
 
     /// Every answer comes so much later.
@@ -115,13 +137,14 @@ impl Drop for Gate {
 }
 
 impl Rules {
-    fn trap(&self) -> std::sync::MutexGuard<'_, Option<Trap>> {
-        self.trap.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refusal(&self, operation: u8) -> Option<Refusal> {
+        let (request, refusal) = (*lock(&self.refused))?;
+        (request as u8 == operation).then_some(refusal)
     }
 
     /// The trap, when this request is the one that it waits for.
     fn springs(&self, operation: u8) -> Option<Trap> {
-        let mut trap = self.trap();
+        let mut trap = lock(&self.trap);
         let waiting = trap.as_mut()?;
         if waiting.request as u8 != operation {
             return None;
@@ -151,8 +174,13 @@ async fn accept(listener: TcpListener, rules: Arc<Rules>) {
 async fn relay(mut client: TcpStream, mut broker: TcpStream, rules: &Rules) -> std::io::Result<()> {
     loop {
         let request = frame(&mut client).await?;
-        if request[OPERATION] == rules.refused.load(Ordering::SeqCst) {
-            return Ok(());
+        match rules.refusal(request[OPERATION]) {
+            Some(Refusal::Broken) => return Ok(()),
+            Some(Refusal::Error(code)) => {
+                client.write_all(&error(request[OPERATION], code)).await?;
+                continue;
+            }
+            None => {}
         }
         let trap = rules.springs(request[OPERATION]);
         let (before, after) = match trap {
@@ -160,12 +188,12 @@ async fn relay(mut client: TcpStream, mut broker: TcpStream, rules: &Rules) -> s
             other => (None, other),
         };
         if let Some(trap) = before {
-            return hold(trap, client).await;
+            return hold(trap, client, rules).await;
         }
         broker.write_all(&request).await?;
         let answer = frame(&mut broker).await?;
         if let Some(trap) = after {
-            return hold(trap, client).await;
+            return hold(trap, client, rules).await;
         }
         let delay = rules.delay.load(Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(delay)).await;
@@ -173,11 +201,16 @@ async fn relay(mut client: TcpStream, mut broker: TcpStream, rules: &Rules) -> s
     }
 }
 
-/// Until the daemon closes the connection, by dying or because it has waited long enough.
-async fn hold(trap: Trap, mut client: TcpStream) -> std::io::Result<()> {
+/// Until the daemon closes the connection, by dying or because it has waited long enough, or until it is cut.
+async fn hold(trap: Trap, mut client: TcpStream, rules: &Rules) -> std::io::Result<()> {
+    let mut cut = std::pin::pin!(rules.cut.notified());
+    cut.as_mut().enable();
     // Whoever set the trap may have given up.
     let _ = trap.caught.send(());
-    client.read_u8().await.map(|_| ())
+    tokio::select! {
+        gone = client.read_u8() => gone.map(|_| ()),
+        () = cut => Ok(()),
+    }
 }
 
 async fn frame(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
@@ -187,4 +220,18 @@ async fn frame(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     frame.resize(HEADER.max(length as usize), 0);
     from.read_exact(&mut frame[HEADER..]).await?;
     Ok(frame)
+}
+
+/// An answer that is an error and nothing else.
+fn error(operation: u8, code: u32) -> Vec<u8> {
+    let mut frame = vec![0; HEADER];
+    frame[LENGTH..LENGTH + 4].copy_from_slice(&(HEADER as u32).to_le_bytes());
+    frame[COMMAND] = ANSWER;
+    frame[ANSWERED] = operation;
+    frame[STATUS..STATUS + 4].copy_from_slice(&code.to_le_bytes());
+    frame
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
