@@ -1,0 +1,155 @@
+//! Connections that break, brokers that go away, sends that are dropped: what is unconfirmed is sent again, and nothing else.
+
+use std::collections::HashSet;
+
+use iggy::prelude::Client as _;
+use iggy_connectors::pipeline::{FailureKind, Producer as _, Shipment as _};
+
+use super::{
+    harness::{
+        broker::{Broker, iggy_at},
+        proxy::Proxy,
+    },
+    keyed, message, numbered, producer, send,
+};
+
+#[tokio::test]
+async fn what_is_given_up_is_what_was_not_confirmed_as_it_was_polled() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let proxy = Proxy::start(broker.address()).await;
+    let mut output = topic.output();
+    output.batch_length = 10;
+    let producer = producer(&iggy_at(&proxy.address()), &[output]).await;
+    let padding = "x".repeat(1_000);
+    let mut batch: Vec<_> = (0..40)
+        .map(|number| (0, keyed("key", format!("m{number}-{padding}"))))
+        .collect();
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    // Two requests of ten messages get through, and a part of the third.
+    proxy.cut_after(2 * 11_500 + 5_000);
+    let failure = producer.send(&mut shipment).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unreachable);
+    assert_eq!(topic.read(0).await.len(), 20);
+    let given_up = shipment.give_up();
+    assert_eq!(given_up.len(), 20);
+    for (at, (position, message)) in given_up.iter().enumerate() {
+        assert_eq!(*position, at + 20);
+        assert_eq!(message.payload, format!("m{position}-{padding}").as_bytes());
+        assert!(message.headers.is_empty(), "the key is none of its own");
+    }
+    producer.send(&mut shipment).await.unwrap();
+    assert_eq!(topic.read(0).await.len(), 20);
+}
+
+#[tokio::test]
+async fn only_what_is_unconfirmed_is_sent_again() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let proxy = Proxy::start(broker.address()).await;
+    let mut output = topic.output();
+    output.batch_length = 10;
+    let producer = producer(&iggy_at(&proxy.address()), &[output]).await;
+    let padding = "x".repeat(1_000);
+    let mut batch: Vec<_> = (0..40)
+        .map(|number| (0, message(format!("m{number}-{padding}"))))
+        .collect();
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    // Two requests of ten messages get through, and a part of the third.
+    proxy.cut_after(2 * 11_000 + 5_000);
+    let failure = producer.send(&mut shipment).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unreachable);
+    assert!(
+        failure
+            .message
+            .contains(&format!("{}/{}", topic.stream, topic.name)),
+        "{failure}"
+    );
+    assert_eq!(topic.read(0).await.len(), 20);
+
+    producer.send(&mut shipment).await.unwrap();
+    let found = topic.texts(0).await;
+    assert_eq!(found.len(), 40);
+    assert!(
+        found
+            .iter()
+            .enumerate()
+            .all(|(number, text)| text.starts_with(&format!("m{number}-")))
+    );
+    producer.send(&mut shipment).await.unwrap();
+    assert_eq!(topic.read(0).await.len(), 40);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_sent_again_with_the_same_ids() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(3).await;
+    let proxy = Proxy::start(broker.address()).await;
+    let producer = producer(&iggy_at(&proxy.address()), &[topic.output()]).await;
+    let mut batch = numbered(0..50);
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    proxy.swallow_answer();
+    let failure = producer.send(&mut shipment).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unreachable);
+    producer.send(&mut shipment).await.unwrap();
+
+    let mut partitions = Vec::new();
+    for partition in 0..3 {
+        partitions.push(topic.read(partition).await);
+    }
+    partitions.retain(|messages| !messages.is_empty());
+    assert_eq!(partitions.len(), 1);
+    let ids: Vec<_> = partitions[0]
+        .iter()
+        .map(|message| message.header.id)
+        .collect();
+    assert_eq!(ids.len(), 100);
+    assert_eq!(ids[..50], ids[50..]);
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_back_is_used_again() {
+    let broker = Broker::embedded(|_| ()).await;
+    let topic = broker.topic(1).await;
+    let producer = producer(&broker.iggy(), &[topic.output()]).await;
+    send(&producer, numbered(0..10)).await;
+    let stopped = broker.stop().await;
+    let mut batch = numbered(10..20);
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    for _ in 0..3 {
+        let failure = producer.send(&mut shipment).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unreachable, "{failure}");
+    }
+    let _broker = stopped.start().await;
+    producer.send(&mut shipment).await.unwrap();
+    topic.client.connect().await.unwrap();
+    let expected: Vec<_> = (0..20).map(|number| format!("m{number}")).collect();
+    assert_eq!(topic.texts(0).await, expected);
+}
+
+#[tokio::test]
+async fn a_send_that_is_dropped_half_way_is_made_good_by_the_next() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let mut output = topic.output();
+    output.batch_length = 100;
+    let producer = producer(&broker.iggy(), &[output]).await;
+    let mut batch = numbered(0..2_000);
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    for _ in 0..5 {
+        let mut polls = 0;
+        let mut sending = std::pin::pin!(producer.send(&mut shipment));
+        // Dropped while a request is in flight, each time a little later.
+        std::future::poll_fn(|context| {
+            polls += 1;
+            match sending.as_mut().poll(context) {
+                std::task::Poll::Pending if polls < 3 => std::task::Poll::Pending,
+                _ => std::task::Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+    producer.send(&mut shipment).await.unwrap();
+    let found: HashSet<_> = topic.texts(0).await.into_iter().collect();
+    assert_eq!(found.len(), 2_000);
+}
