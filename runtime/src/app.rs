@@ -64,7 +64,7 @@ impl App {
     ///
     /// As [`run`].
     pub async fn start(loaded: Loaded) -> Result<Self, String> {
-        let runtime = loaded.runtime.clone();
+        let (runtime, secrets) = (loaded.runtime.clone(), loaded.secrets.clone());
         let state = state::Folder::open(&runtime.state.path).map_err(|error| error.to_string())?;
         let plugins = plugin::Registry::new(&runtime.state.path, runtime.plugins.worker_threads)
             .map_err(|error| {
@@ -87,6 +87,7 @@ impl App {
             plugins,
             search_paths: runtime.plugins.search_paths,
             state,
+            secrets,
         });
         let supervisor = supervise(host.clone(), opened.connectors, opened.unusable)?;
         let watching = opened.watch.map(|watch| tokio::spawn(report(watch)));

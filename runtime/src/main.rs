@@ -5,17 +5,17 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use iggy_connectors::{
     app,
-    cli::Arguments,
+    cli::{Arguments, UNUSABLE},
     config,
     telemetry::{self, export::Exporters},
 };
 use tracing::{error, info, warn};
 
-/// Wrong arguments (clap's own choice) or a configuration that cannot be used.
-const UNUSABLE: u8 = 2;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(command) = arguments.command {
+        return command.run(arguments.config);
+    }
     let loaded = match config::load(arguments.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(errors) => return unusable(&errors.to_string()),
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(reason) => return unusable(&reason.to_string()),
     };
-    let exporters = match telemetry(&runtime, &loaded.runtime) {
+    let exporters = match telemetry(&runtime, &loaded) {
         Ok(exporters) => exporters,
         Err(reason) => return unusable(&reason),
     };
@@ -51,11 +51,12 @@ fn main() -> ExitCode {
 /// Starts logs, and traces where they are asked for.
 fn telemetry(
     runtime: &tokio::runtime::Runtime,
-    config: &config::spec::Runtime,
+    loaded: &config::Loaded,
 ) -> Result<Option<Exporters>, String> {
+    let config = &loaded.runtime;
     let _carries_exports = runtime.enter();
     let exporters = config.telemetry.as_ref().map(Exporters::new).transpose()?;
-    telemetry::logging::start(&config.logging, exporters.as_ref())?;
+    telemetry::logging::start(&config.logging, &loaded.secrets, exporters.as_ref())?;
     Ok(exporters)
 }
 

@@ -129,7 +129,7 @@ async fn a_service_keeps_versions_of_sinks_and_sources() {
                 stored.version.problems
             );
             assert_eq!(
-                stored.version.spec.plugin_config.0,
+                *stored.version.spec.plugin_config.expose(),
                 json!({ "limit": null })
             );
         }

@@ -42,6 +42,7 @@ impl House {
         let state = dir.path().join("state");
         let plugins = plugin::Registry::new(&state, 1).unwrap();
         let host = Host {
+            secrets: iggy_connectors::config::Secrets::default(),
             iggy: broker.iggy(),
             plugins: plugins.clone(),
             search_paths: vec![],

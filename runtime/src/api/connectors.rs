@@ -6,10 +6,11 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
+use serde_json::Value;
 
 use super::{
     Api,
-    dto::{Connector, Details},
+    dto::{Connector, Details, hidden, shown},
     error::ApiError,
 };
 use crate::{
@@ -38,19 +39,19 @@ pub(super) fn router(direction: Direction) -> Router<Api> {
     })
 }
 
-async fn list(direction: Direction, State(api): State<Api>) -> Json<Vec<Connector>> {
+async fn list(direction: Direction, State(api): State<Api>) -> Json<Vec<Value>> {
     let all = api.connectors.all();
     let of_direction = all.iter().filter(|handle| handle.direction == direction);
-    Json(of_direction.map(Connector::from).collect())
+    Json(of_direction.map(shown::<Connector>).collect())
 }
 
 async fn details(
     direction: Direction,
     State(api): State<Api>,
     Path(key): Path<String>,
-) -> Result<Json<Details>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let handle = find(direction, &api, &key)?;
-    Ok(Json((&handle).into()))
+    Ok(Json(shown::<Details>(&handle)))
 }
 
 /// Answers when the command is accepted and saved; it is carried out meanwhile.
@@ -59,10 +60,11 @@ async fn command(
     request: Request,
     State(api): State<Api>,
     Path(key): Path<String>,
-) -> Result<(StatusCode, Json<Connector>), ApiError> {
+) -> Result<(StatusCode, Json<Value>), ApiError> {
     let handle = find(direction, &api, &key)?;
     let snapshot = handle.request(request).await?;
-    Ok((StatusCode::ACCEPTED, Json(Connector::of(&handle, snapshot))))
+    let answer = Connector::of(&handle, snapshot);
+    Ok((StatusCode::ACCEPTED, Json(hidden(&handle, &answer))))
 }
 
 fn find(direction: Direction, api: &Api, key: &str) -> Result<Handle, ApiError> {

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use iggy_connector_message::Schema;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     config::spec::{self, Direction, Streams},
@@ -95,6 +96,22 @@ pub(super) struct ConnectorStats {
     messages_filtered: u64,
     messages_failed: u64,
     errors: u64,
+}
+
+/// A connector's answer with `***` in place of each value that its configuration may not show.
+pub(super) fn shown<'a, T>(handle: &'a Handle) -> Value
+where
+    T: From<&'a Handle> + Serialize,
+{
+    hidden(handle, &T::from(handle))
+}
+
+/// As [`shown`], of an answer that is made already.
+pub(super) fn hidden(handle: &Handle, answer: &impl Serialize) -> Value {
+    // The shapes of this file have text keys and nothing that JSON cannot say.
+    let mut shown = serde_json::to_value(answer).unwrap_or_default();
+    handle.spec().written.hide_in(&mut shown);
+    shown
 }
 
 impl Connector {

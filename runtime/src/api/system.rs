@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::PoisonError};
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     Api,
-    dto::{ConnectorStats, is_running, micros, semver},
+    dto::{ConnectorStats, is_running, micros, semver, shown},
     error::ApiError,
 };
 use crate::{
@@ -114,7 +115,7 @@ pub(super) struct Stats {
     sources_running: usize,
     sinks_total: usize,
     sinks_running: usize,
-    connectors: Vec<ConnectorStats>,
+    connectors: Vec<Value>,
 }
 
 pub(super) async fn stats(State(api): State<Api>) -> Json<Stats> {
@@ -144,6 +145,6 @@ pub(super) async fn stats(State(api): State<Api>) -> Json<Stats> {
         sources_running: count(Direction::Source, true),
         sinks_total: count(Direction::Sink, false),
         sinks_running: count(Direction::Sink, true),
-        connectors: all.iter().map(ConnectorStats::from).collect(),
+        connectors: all.iter().map(shown::<ConnectorStats>).collect(),
     })
 }

@@ -1,12 +1,12 @@
 //! Which versions were activated, as it is kept beside the version files: [`ActiveVersions`]. `provider` writes the file.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     format,
-    problem::{Problem, Report, Source, Variables},
+    problem::{Problem, Report, Source},
     spec::Direction,
     strict,
 };
@@ -42,12 +42,12 @@ impl ActiveVersions {
             _ => {}
         }
         let tree = format::read(path).map_err(|problem| problem.with_remedy(remedy))?;
-        let variables = Variables::new();
-        let mut report = Report::new(Source {
-            file: path,
-            lines: &tree.lines,
-            variables: &variables,
-        });
+        let source = Source {
+            file: path.to_owned(),
+            lines: Arc::new(tree.lines),
+            ..Source::default()
+        };
+        let mut report = Report::new(&source);
         let read = strict::read(tree.values, &mut report);
         match report.into_problems().into_iter().next() {
             Some(problem) => Err(problem.with_remedy(remedy)),

@@ -3,8 +3,9 @@
 //! Sinks and sources differ in their streams only; `resolve` makes either a [`super::spec::Connector`].
 
 use iggy_connector_message::Schema;
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     spec::{Direction, StartFrom},
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// A connector with streams of type `S`: [`InputConfig`] or [`OutputConfig`].
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(
     default,
     deny_unknown_fields,
@@ -51,6 +52,7 @@ pub(super) struct ConnectorConfig<S> {
     pub(super) streams: Vec<S>,
     /// Handed to the plugin as JSON.
     #[serde(alias = "config")]
+    #[schemars(with = "Option<Map<String, Value>>", extend("x-aliases" = ["config"]))]
     pub(super) plugin_config: Option<Value>,
     /// A table by type, or a list with `type`; applied in file order.
     pub(super) transforms: Option<Value>,
@@ -63,13 +65,15 @@ pub(super) struct ConnectorConfig<S> {
 }
 
 /// One `[[streams]]` entry of a sink.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct InputConfig {
     pub(super) stream: String,
     pub(super) topics: Vec<String>,
+    #[schemars(schema_with = "schemas")]
     pub(super) schema: Schema,
     #[serde(alias = "batch_size")]
+    #[schemars(extend("x-aliases" = ["batch_size"]))]
     pub(super) batch_length: u32,
     /// How long to wait for a fuller batch; zero: take what is there.
     pub(super) batch_timeout: HumanDuration,
@@ -89,22 +93,25 @@ pub(super) struct InputConfig {
 }
 
 /// One `[[streams]]` entry of a source.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct OutputConfig {
     pub(super) stream: String,
     pub(super) topic: String,
     /// The name under which messages choose this entry, besides `stream/topic`; without a route they go to the first entry.
     pub(super) route: Option<String>,
+    #[schemars(schema_with = "schemas")]
     pub(super) schema: Schema,
     /// Most messages sent in one request.
     #[serde(alias = "batch_size")]
+    #[schemars(extend("x-aliases" = ["batch_size"]))]
     pub(super) batch_length: u32,
     /// The wait after an empty poll, 100ms by default. A source has one for all its entries.
     pub(super) poll_interval: Option<HumanDuration>,
     /// Streaming sources: how long messages gather before they are sent. By default a lone one goes at once, and 5ms are waited while
     /// earlier ones are on their way. A source has one for all its entries.
     #[serde(alias = "send_interval")]
+    #[schemars(extend("x-aliases" = ["send_interval"]))]
     pub(super) linger_time: Option<HumanDuration>,
     /// Of a topic that is created.
     pub(super) partitions: u32,
@@ -116,7 +123,21 @@ pub(super) struct OutputConfig {
     pub(super) avro_schema_json: Option<Value>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The names of the schemas.
+fn schemas(_generator: &mut SchemaGenerator) -> schemars::Schema {
+    let names = [
+        Schema::Json,
+        Schema::Raw,
+        Schema::Text,
+        Schema::Proto,
+        Schema::FlatBuffer,
+        Schema::Avro,
+    ]
+    .map(|schema| schema.to_string());
+    json_schema!({ "type": "string", "enum": names })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DocumentFormat {
     Json,
@@ -125,7 +146,7 @@ pub(super) enum DocumentFormat {
     Text,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Delivery {
     #[default]
@@ -134,7 +155,7 @@ pub(super) enum Delivery {
 }
 
 /// How failed attempts are repeated.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Retry {
     /// How often messages that are refused are tried again before `on_exhausted`; 0: for ever. A broker out of reach does not count.
@@ -147,7 +168,7 @@ pub(super) struct Retry {
 }
 
 /// What happens to records that fail for good.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Errors {
     pub(super) on_invalid: Option<Policy>,
@@ -155,7 +176,7 @@ pub(super) struct Errors {
     pub(super) tolerance: Option<Tolerance>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Policy {
     Dlq,
@@ -164,7 +185,7 @@ pub(super) enum Policy {
 }
 
 /// Beyond this many failures the connector stops, whatever the policies say.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Tolerance {
     pub(super) failures: u32,
@@ -172,7 +193,7 @@ pub(super) struct Tolerance {
 }
 
 /// Where records go that fail for good.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Dlq {
     pub(super) stream: String,
@@ -181,7 +202,7 @@ pub(super) struct Dlq {
 }
 
 /// What happens after a connector failed.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Restart {
     pub(super) policy: RestartPolicy,
@@ -191,7 +212,7 @@ pub(super) struct Restart {
     pub(super) max_restarts: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RestartPolicy {
     Never,
@@ -200,7 +221,7 @@ pub(super) enum RestartPolicy {
 }
 
 /// How a connector's health is checked.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Health {
     pub(super) interval: HumanDuration,
@@ -211,7 +232,7 @@ pub(super) struct Health {
     pub(super) action: HealthAction,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum HealthAction {
     #[default]
@@ -220,7 +241,7 @@ pub(super) enum HealthAction {
     Stop,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Consumer {
     /// Refuses to start beside another member of the group.

@@ -6,44 +6,63 @@
 mod active;
 mod connector;
 mod document;
+mod dotenv;
 mod environment;
+mod file_schema;
 mod folder;
 mod format;
+mod guarded;
+mod keys;
 mod locate;
+mod overrides;
+mod path;
+mod plugin_schema;
+mod prepare;
 mod problem;
 mod reader;
+mod references;
 mod resolve;
 mod runtime;
+mod secrets;
 pub mod spec;
 mod start;
 mod strict;
 mod suggest;
+mod tables;
+mod text;
 mod values;
 mod versions;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
 pub use active::ActiveVersions;
 pub use document::Document;
-pub use environment::{Environment, variables};
+pub use environment::Environment;
+pub use file_schema::{connector_schema, runtime_schema};
 pub use format::parse_json;
+pub use guarded::Guarded;
+pub use overrides::{connector_variables, variables};
+pub use plugin_schema::PluginSchema;
 pub use problem::{Code, Origin, Problem, Problems};
 pub use reader::Reader;
 pub use resolve::is_key;
 pub use runtime::UrlTemplates;
+pub use secrets::Secrets;
 pub use versions::{Chosen, History, Place, Version};
 
 use self::{
-    format::Tree,
-    problem::{Report, Source},
+    format::Tree, keys::Keys, prepare::prepare, problem::Lines, reader::Read,
     runtime::RuntimeConfig,
-    spec::Direction,
 };
 
 /// Everything that was read.
-#[derive(Debug)]
 pub struct Loaded {
     pub runtime: spec::Runtime,
     /// The versions in the runtime file.
@@ -60,6 +79,8 @@ pub struct Loaded {
     pub path: PathBuf,
     /// Reads connectors again, and those that come later.
     pub reader: Reader,
+    /// The texts that must not be shown.
+    pub secrets: Secrets,
 }
 
 /// A connector that was configured but could not be understood.
@@ -86,47 +107,52 @@ pub fn load(path: Option<&Path>) -> Result<Loaded, Problems> {
 ///
 /// As [`load`].
 pub fn load_with(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Problems> {
-    let located = locate::locate(path, environment).map_err(|problem| Problems(vec![problem]))?;
-    let file = located.path;
-    let Tree { mut values, lines } =
-        format::read(&file).map_err(|problem| Problems(vec![problem]))?;
-    let overrides = environment.apply(&mut values);
-    let source = Source {
-        file: &file,
-        lines: &lines,
-        variables: &overrides.variables,
-    };
-    let reader = Reader::new(file.clone());
-    let (runtime, inline, mut problems) = read_runtime(values, source, &reader);
-    problems.extend(overrides.problems);
-    let history = match versions_folder(&runtime.connectors) {
-        Some(folder) => reader.folder(folder, &inline).unwrap_or_else(|problem| {
-            problems.push(problem);
-            History::new(inline.clone(), ActiveVersions::default())
-        }),
-        None => History::new(inline.clone(), ActiveVersions::default()),
-    };
-    if !problems.is_empty() {
-        problems.extend(history.into_problems());
-        return Err(Problems(problems));
+    match inspect(path, environment)? {
+        (loaded, fatal) if fatal.is_empty() => Ok(loaded),
+        (loaded, fatal) => Err(Problems(
+            [fatal, loaded.history.into_problems().collect()].concat(),
+        )),
     }
+}
+
+/// Reads everything as [`load_with`] does, and goes on when something is wrong with the runtime's own keys: these problems come
+/// beside what was read, which has defaults in their place.
+///
+/// # Errors
+///
+/// There is no runtime file, or it cannot be read at all.
+pub fn inspect(
+    path: Option<&Path>,
+    environment: &Environment,
+) -> Result<(Loaded, Vec<Problem>), Problems> {
+    let located = locate::locate(path, environment).map_err(|problem| Problems(vec![problem]))?;
+    let path = located.path;
+    let tree = format::read(&path).map_err(|problem| Problems(vec![problem]))?;
+    let Tree { mut values, lines } = tree;
+    let (lines, secrets) = (Arc::new(lines), Secrets::default());
+    let inline = tables::take(&mut values, &path, &lines);
+    let (runtime, mut fatal, warnings) = read_runtime(values, &path, &lines, environment, &secrets);
+    let reader = Reader::new(path.clone(), environment.clone(), secrets.clone());
+    let Read {
+        inline,
+        history,
+        problem,
+    } = reader.everything(inline, versions_folder(&runtime.connectors));
+    fatal.extend(problem);
     let chosen = history.choose();
-    let warnings = [
-        overrides.warnings,
-        history.warnings.clone(),
-        chosen.warnings,
-    ]
-    .concat();
-    Ok(Loaded {
+    let warnings = [warnings, history.warnings.clone(), chosen.warnings].concat();
+    let loaded = Loaded {
         runtime,
         inline,
         history,
         connectors: chosen.connectors,
         unusable: chosen.unusable,
         warnings: located.warning.into_iter().chain(warnings).collect(),
-        path: file,
+        path,
         reader,
-    })
+        secrets,
+    };
+    Ok((loaded, [environment.problems(), fatal].concat()))
 }
 
 /// The folder that is read. The daemon's own is there once it has written a version, and not used with a configuration service.
@@ -136,36 +162,76 @@ fn versions_folder(connectors: &spec::Connectors) -> Option<&Path> {
     is_read.then_some(own)
 }
 
-/// Reads the runtime's own keys, and the connectors between them.
+/// Reads the runtime's own keys. Returns them with what is wrong and what should be said.
 fn read_runtime(
     values: Map<String, Value>,
-    source: Source<'_>,
-    reader: &Reader,
-) -> (spec::Runtime, Vec<Version>, Vec<Problem>) {
-    let mut report = Report::new(source);
-    resolve_references(&values, &mut report);
-    let mut config: RuntimeConfig = strict::read(values, &mut report);
-    let inline = [
-        (Direction::Sink, std::mem::take(&mut config.sinks)),
-        (Direction::Source, std::mem::take(&mut config.sources)),
-    ];
+    file: &Path,
+    lines: &Arc<Lines>,
+    environment: &Environment,
+    secrets: &Secrets,
+) -> (spec::Runtime, Vec<Problem>, Vec<String>) {
+    let keys = Keys::of::<RuntimeConfig>();
+    let (assignments, warnings) = overrides::of_runtime(environment, &keys);
+    let origin = prepare::Origin {
+        file,
+        lines,
+        at: "",
+    };
+    let mut prepared = prepare(values, origin, assignments, (environment, &keys, secrets));
+    let values = std::mem::take(&mut prepared.values);
+    let mut report = prepared.report();
+    let config: RuntimeConfig = strict::read(values, &mut report);
     let runtime = resolve::runtime(config, &mut report);
-    let mut versions = vec![];
-    for (direction, tables) in inline {
-        for (key, table) in tables {
-            versions.push(reader.inline(direction, &key, table, source));
-        }
-    }
-    (runtime, versions, report.into_problems())
+    learn(&runtime, secrets);
+    (runtime, report.into_problems(), warnings)
 }
 
-/// Connectors look at their own values.
-fn resolve_references(values: &Map<String, Value>, report: &mut Report<'_>) {
-    for (key, value) in values {
-        if let (Value::Object(table), false) = (value, ["sinks", "sources"].contains(&key.as_str()))
-        {
-            resolve::references(key, table, report);
-        }
+/// Takes note of the runtime's own secrets.
+fn learn(runtime: &spec::Runtime, secrets: &Secrets) {
+    let iggy = &runtime.iggy;
+    // The default password is also the user's name, and the product's.
+    let password = iggy.password.expose_secret();
+    if password != iggy.username {
+        secrets.learn(password);
+    }
+    let url = iggy
+        .address
+        .split_once("://")
+        .and_then(|(_, rest)| rest.rsplit_once('@'));
+    if let Some((user, _)) = url {
+        secrets.learn(user.split_once(':').map_or(user, |(_, password)| password));
+    }
+    let mut others: Vec<_> = [&iggy.token, &runtime.http.api_key]
+        .into_iter()
+        .flatten()
+        .collect();
+    if let Some(provider) = &runtime.connectors.service {
+        others.extend(provider.request_headers.iter().map(|(_, value)| value));
+    }
+    for secret in others {
+        secrets.learn(secret.expose_secret());
+    }
+}
+
+/// Shows what was read, without its secrets.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            runtime,
+            inline,
+            history,
+            connectors,
+            unusable,
+            warnings,
+            path,
+            reader,
+            secrets,
+        } = self;
+        let shown = format!(
+            "Loaded {{ runtime: {runtime:?}, inline: {inline:?}, history: {history:?}, connectors: {connectors:?}, unusable: {unusable:?}, warnings: \
+             {warnings:?}, path: {path:?}, reader: {reader:?} }}"
+        );
+        f.write_str(&secrets.hide(&shown))
     }
 }
 

@@ -3,12 +3,17 @@
 //! Nothing stops at the first problem: whoever reads notes it, puts a default in its place and goes on.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::suggest::did_you_mean;
+use super::{
+    path::{around, field},
+    secrets::{HIDDEN, Secrets},
+    suggest::did_you_mean,
+};
 
 /// One thing that is wrong. It never holds a value that could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,23 +61,35 @@ pub(super) type Lines = HashMap<String, usize>;
 /// The variable that set a key.
 pub(super) type Variables = HashMap<String, String>;
 
-/// Where the values of one tree were written.
-#[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) file: &'a Path,
-    pub(super) lines: &'a Lines,
-    pub(super) variables: &'a Variables,
+/// Where the values of one tree come from, by their path in its file.
+#[derive(Default)]
+pub(super) struct Source {
+    pub(super) file: PathBuf,
+    pub(super) lines: Arc<Lines>,
+    pub(super) variables: Variables,
+    /// Values that must not be shown, with the texts that references put into them.
+    pub(super) secrets: BTreeMap<String, Vec<String>>,
+    /// What was text outside the file, and may be meant as something else.
+    pub(super) texts: BTreeMap<String, String>,
 }
 
 /// Gathers the problems of one tree, or of one table in it.
 pub(super) struct Report<'a> {
-    source: Source<'a>,
-    /// The table's own key with a dot behind it, or nothing.
+    source: &'a Source,
+    /// The table's own key, or nothing.
     prefix: String,
     problems: Vec<Problem>,
 }
 
 impl std::error::Error for Problems {}
+
+impl Problems {
+    /// One problem per line.
+    pub fn in_lines(&self) -> String {
+        let lines: Vec<_> = self.0.iter().map(Problem::to_string).collect();
+        lines.join("\n")
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,8 +149,39 @@ impl Problem {
     }
 }
 
+impl Source {
+    /// Where a key was written: by a variable, in a line of the file, or else where the nearest table around it was.
+    pub(super) fn origin(&self, key: &str) -> Origin {
+        let around: Vec<_> = around(key).collect();
+        let variable = around.iter().find_map(|key| self.variables.get(*key));
+        if let Some(variable) = variable {
+            return Origin::Variable(variable.clone());
+        }
+        Origin::File {
+            path: self.file.clone(),
+            line: around.iter().find_map(|key| self.lines.get(*key).copied()),
+        }
+    }
+
+    /// A sentence about values of this tree, without those that must not be shown.
+    fn hide(&self, mut reason: String) -> String {
+        let secrets = Secrets::default();
+        for text in self
+            .secrets
+            .values()
+            .flatten()
+            .filter(|text| !text.is_empty())
+        {
+            // Quoted it is the value and no word, however short it is.
+            reason = reason.replace(&format!("`{text}`"), &format!("`{HIDDEN}`"));
+            secrets.learn(text);
+        }
+        secrets.hide(&reason).into_owned()
+    }
+}
+
 impl<'a> Report<'a> {
-    pub(super) fn new(source: Source<'a>) -> Self {
+    pub(super) fn new(source: &'a Source) -> Self {
         Self {
             source,
             prefix: String::new(),
@@ -142,9 +190,9 @@ impl<'a> Report<'a> {
     }
 
     /// A report about the table `key` alone.
-    pub(super) fn of_table(source: Source<'a>, key: &str) -> Self {
+    pub(super) fn of_table(source: &'a Source, key: &str) -> Self {
         Self {
-            prefix: format!("{key}."),
+            prefix: key.to_owned(),
             ..Self::new(source)
         }
     }
@@ -179,12 +227,17 @@ impl<'a> Report<'a> {
             return;
         }
         self.problems.push(Problem {
-            origin: self.origin(&key),
+            origin: self.source.origin(&key),
             key,
             code,
-            reason: reason.into(),
+            reason: self.source.hide(reason.into()),
             remedy: remedy.map(str::to_owned),
         });
+    }
+
+    /// Takes over a problem as it is.
+    pub(super) fn note(&mut self, problem: Problem) {
+        self.problems.push(problem);
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -193,34 +246,12 @@ impl<'a> Report<'a> {
 
     fn full(&self, key: &str) -> String {
         match key {
-            "" => self.prefix.trim_end_matches('.').to_owned(),
-            _ => format!("{}{key}", self.prefix),
+            "" => self.prefix.clone(),
+            // An entry of a list.
+            _ if key.starts_with('[') => format!("{}{key}", self.prefix),
+            _ => field(&self.prefix, key),
         }
     }
-
-    /// Where a key was written: by a variable, in a line of the file, or else where the nearest table around it was.
-    fn origin(&self, key: &str) -> Origin {
-        let around: Vec<_> = around(key).collect();
-        let variable = around
-            .iter()
-            .find_map(|key| self.source.variables.get(*key));
-        if let Some(variable) = variable {
-            return Origin::Variable(variable.clone());
-        }
-        Origin::File {
-            path: self.source.file.to_owned(),
-            line: around
-                .iter()
-                .find_map(|key| self.source.lines.get(*key).copied()),
-        }
-    }
-}
-
-/// A key and the keys of the tables and lists around it, from the inside.
-fn around(key: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(key), |key| {
-        key.rfind(['.', '[']).map(|end| &key[..end])
-    })
 }
 
 /// Whether a problem explains why a key is missing: it could not be read, or it was mistyped.
@@ -249,14 +280,13 @@ mod tests {
 
     #[test]
     fn a_problem_says_where_what_and_what_to_do() {
-        let lines = Lines::from([("http".into(), 3)]);
-        let variables = Variables::from([("http.tls.enabled".into(), "VARIABLE".into())]);
         let source = Source {
-            file: Path::new("config.toml"),
-            lines: &lines,
-            variables: &variables,
+            file: "config.toml".into(),
+            lines: Arc::new(Lines::from([("http".into(), 3)])),
+            variables: Variables::from([("http.tls.enabled".into(), "VARIABLE".into())]),
+            ..Source::default()
         };
-        let mut report = Report::of_table(source, "http");
+        let mut report = Report::of_table(&source, "http");
         report.missing("address", "set it");
         report.invalid("tls.enabled", "odd", "turn it off");
         report.unsupported("", "leave it out");
@@ -272,12 +302,8 @@ mod tests {
 
     #[test]
     fn what_follows_from_a_problem_is_no_problem_of_its_own() {
-        let source = Source {
-            file: Path::new("config.toml"),
-            lines: &Lines::new(),
-            variables: &Variables::new(),
-        };
-        let mut report = Report::new(source);
+        let source = Source::default();
+        let mut report = Report::new(&source);
         report.invalid("topics[0]", "a string is expected", "quote it");
         report.missing("topics", "name one");
         report.invalid("topics[0]", "empty", "name it");

@@ -2,30 +2,52 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
 use super::{
     active::ActiveVersions,
     document::Document,
+    environment::Environment,
     folder,
-    format::{self, Tree},
-    problem::{Code, Lines, Problem, Report, Source, Variables},
-    resolve::{self, Given},
+    overrides::{self, Assignments, Name},
+    problem::{Lines, Problem},
+    secrets::Secrets,
     spec::Direction,
-    strict,
+    tables::{self, Keyring, Table},
     versions::{Candidate, History, Place, Version},
 };
 
-/// Reads connectors as the daemon does at its start.
-#[derive(Clone, Debug)]
+/// Reads connectors as the daemon does at its start: with the same environment.
+#[derive(Clone)]
 pub struct Reader {
     /// The runtime file: it is no connector, and plugins of documents are looked for beside it.
     file: PathBuf,
+    environment: Environment,
+    secrets: Secrets,
+}
+
+/// What was read, beside what is wrong with the place itself.
+pub(super) struct Read {
+    /// The versions in the runtime file.
+    pub(super) inline: Vec<Version>,
+    /// All versions, those among them.
+    pub(super) history: History,
+    pub(super) problem: Option<Problem>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reader {
-    pub(super) fn new(file: PathBuf) -> Self {
-        Self { file }
+    pub(super) fn new(file: PathBuf, environment: Environment, secrets: Secrets) -> Self {
+        Self {
+            file,
+            environment,
+            secrets,
+        }
     }
 
     /// Reads a document that says what connector `key` should be; `place` is where to say that its problems are.
@@ -36,25 +58,19 @@ impl Reader {
         document: Document,
         place: Place,
     ) -> Version {
-        let shown = PathBuf::from(place.to_string());
-        let (lines, variables) = (Lines::new(), Variables::new());
-        let mut report = Report::new(Source {
-            file: &shown,
-            lines: &lines,
-            variables: &variables,
-        });
-        let given = Given {
-            direction: Some(direction),
-            key: Some(key),
-            file: &self.file,
+        let name = Name {
+            direction,
+            key: key.to_owned(),
         };
-        let spec = resolve::connector(document.values().clone(), given, &mut report)
-            .expect("its direction and key are given");
+        let (mut assignments, _) =
+            overrides::of_connectors(&self.environment, std::slice::from_ref(&name));
+        let table = Table::of_document(document, &self.file, name, place);
+        let candidate = self.read(table, assignments.remove(0), &Keyring::default());
         Version {
-            spec,
-            problems: report.into_problems(),
-            document,
-            place,
+            spec: candidate.spec.expect("its direction and key are given"),
+            problems: candidate.problems,
+            document: candidate.document,
+            place: candidate.place,
         }
     }
 
@@ -65,77 +81,96 @@ impl Reader {
     /// The record of active versions is damaged.
     pub fn folder(&self, folder: &Path, inline: &[Version]) -> Result<History, Problem> {
         let active = ActiveVersions::read(&folder.join(ActiveVersions::FILE))?;
-        let listed = folder::list(folder, &self.file);
-        let files = listed.files.iter().map(|file| self.connector(file));
-        let mut history = History::of_candidates(files.collect(), active);
+        let names = inline.iter().map(|version| Name {
+            direction: version.spec.direction,
+            key: version.spec.key.clone(),
+        });
+        let (tables, broken, warnings) = self.open(folder);
+        let (read, _) = self.read_all(names.collect(), tables);
+        let mut history = History::of_candidates([broken, read].concat(), active);
         history.add(inline);
-        history.warnings = listed.warnings;
+        history.warnings = warnings;
         Ok(history)
     }
 
-    /// Reads a connector that stands in the runtime file.
-    pub(super) fn inline(
-        &self,
-        direction: Direction,
-        key: &str,
-        table: Value,
-        source: Source<'_>,
-    ) -> Version {
-        let mut report = Report::of_table(source, &format!("{}s.{key}", direction.name()));
-        let table = match table {
-            Value::Object(table) => table,
-            other => {
-                let reason = format!("a table is expected, not {}", strict::kind(&other));
-                report.add("", Code::Invalid, reason, None);
-                Map::new()
+    /// Reads the connectors of the runtime file and those of a folder. Warnings about variables that name none of them stand with
+    /// those about the folder.
+    pub(super) fn everything(&self, mut tables: Vec<Table>, folder: Option<&Path>) -> Read {
+        let inline = tables.len();
+        let (mut active, mut problem) = (ActiveVersions::default(), None);
+        let (mut candidates, mut warnings) = (vec![], vec![]);
+        if let Some(folder) = folder {
+            match ActiveVersions::read(&folder.join(ActiveVersions::FILE)) {
+                Ok(read) => active = read,
+                Err(damaged) => problem = Some(damaged),
             }
-        };
-        let given = Given {
-            direction: Some(direction),
-            key: Some(key),
-            file: source.file,
-        };
-        let document = Document::new(table.clone());
-        Version {
-            spec: resolve::connector(table, given, &mut report)
-                .expect("its direction and key are given"),
-            problems: report.into_problems(),
-            document,
-            place: Place::Inline(source.file.to_owned()),
+            let (of_folder, broken, about) = self.open(folder);
+            tables.extend(of_folder);
+            candidates.extend(broken);
+            warnings.extend(about);
+        }
+        let (read, unused) = self.read_all(vec![], tables);
+        let of_file = History::of_candidates(read[..inline].to_vec(), ActiveVersions::default());
+        candidates.extend(read);
+        let mut history = History::of_candidates(candidates, active);
+        history.warnings = [unused, warnings].concat();
+        Read {
+            inline: of_file.versions,
+            history,
+            problem,
         }
     }
 
-    /// Reads a connector from a file of its own.
-    fn connector(&self, file: &Path) -> Candidate {
-        let place = Place::File(file.to_owned());
-        let Tree { values, lines } = match format::read(file) {
-            Ok(tree) => tree,
-            Err(problem) => {
-                return Candidate {
+    /// The tables of a folder's files, those that cannot be read, and what should be said about the folder.
+    fn open(&self, folder: &Path) -> (Vec<Table>, Vec<Candidate>, Vec<String>) {
+        let listed = folder::list(folder, &self.file);
+        let (mut tables, mut broken) = (vec![], vec![]);
+        for file in &listed.files {
+            match tables::open(file) {
+                Ok(table) => tables.push(table),
+                Err(problem) => broken.push(Candidate {
                     spec: None,
                     problems: vec![problem],
                     document: Document::default(),
-                    place,
-                };
+                    place: Place::File(file.clone()),
+                }),
             }
-        };
-        let variables = Variables::new();
-        let mut report = Report::new(Source {
-            file,
-            lines: &lines,
-            variables: &variables,
-        });
-        let given = Given {
-            direction: None,
-            key: None,
-            file,
-        };
-        let document = Document::new(values.clone());
-        Candidate {
-            spec: resolve::connector(values, given, &mut report),
-            problems: report.into_problems(),
-            document,
+        }
+        (tables, broken, listed.warnings)
+    }
+
+    /// Reads tables with what the environment says about them; `others` are connectors that a variable may mean as well.
+    fn read_all(&self, others: Vec<Name>, tables: Vec<Table>) -> (Vec<Candidate>, Vec<String>) {
+        let skipped = others.len();
+        let names: Vec<_> = others
+            .into_iter()
+            .chain(tables.iter().filter_map(Table::name))
+            .collect();
+        let (assignments, warnings) = overrides::of_connectors(&self.environment, &names);
+        let mut assignments = assignments.into_iter().skip(skipped);
+        let keyring = Keyring::default();
+        let candidates = tables
+            .into_iter()
+            .map(|table| {
+                let named = table.name().and_then(|_| assignments.next());
+                self.read(table, named.unwrap_or_default(), &keyring)
+            })
+            .collect();
+        (candidates, warnings)
+    }
+
+    fn read(&self, table: Table, assignments: Assignments, keyring: &Keyring) -> Candidate {
+        table.read(assignments, &self.environment, keyring, &self.secrets)
+    }
+}
+
+impl Table {
+    fn of_document(document: Document, file: &Path, name: Name, place: Place) -> Self {
+        Self {
+            file: file.to_owned(),
+            name: Some(name),
             place,
+            ..Self::of_file(document.into_values(), file, Lines::new())
         }
     }
 }

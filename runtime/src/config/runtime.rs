@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::values::{ByteSize, HumanDuration, Secret};
+use super::{
+    connector::{ConnectorConfig, InputConfig, OutputConfig},
+    values::{ByteSize, HumanDuration, Secret},
+};
 
 /// The runtime file.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RuntimeConfig {
     pub(super) iggy: Iggy,
@@ -21,14 +25,16 @@ pub(super) struct RuntimeConfig {
     pub(super) runtime: Daemon,
     /// Sinks written into this file, by key.
     #[serde(skip_serializing)]
+    #[schemars(with = "BTreeMap<String, ConnectorConfig<InputConfig>>")]
     pub(super) sinks: Map<String, Value>,
     /// Sources written into this file, by key.
     #[serde(skip_serializing)]
+    #[schemars(with = "BTreeMap<String, ConnectorConfig<OutputConfig>>")]
     pub(super) sources: Map<String, Value>,
 }
 
 /// The Iggy server that the connectors read from and write to.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Iggy {
     /// `host:port`, or an `iggy://` connection string.
@@ -41,7 +47,7 @@ pub(super) struct Iggy {
     pub(super) embedded: Embedded,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct IggyTls {
     pub(super) enabled: bool,
@@ -52,7 +58,7 @@ pub(super) struct IggyTls {
 }
 
 /// A broker in this process, for first runs, tests and small edge deployments.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Embedded {
     pub(super) enabled: bool,
@@ -70,7 +76,7 @@ pub(super) struct Embedded {
     pub(super) poll_hold: HumanDuration,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct State {
     /// Source states, lifecycle, private copies of plugins.
@@ -78,7 +84,7 @@ pub(super) struct State {
 }
 
 /// Where connectors come from, besides those in the runtime file.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Connectors {
     pub(super) config_type: ConfigType,
@@ -96,7 +102,7 @@ pub(super) struct Connectors {
     pub(super) response: Response,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ConfigType {
     #[default]
@@ -104,7 +110,7 @@ pub(super) enum ConfigType {
     Http,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct ProviderRetry {
     pub(super) enabled: bool,
@@ -115,7 +121,7 @@ pub(super) struct ProviderRetry {
 }
 
 /// The paths of the configuration service; `{key}` and `{version}` stand for the connector's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct UrlTemplates {
     pub create_sink: String,
@@ -135,7 +141,7 @@ pub struct UrlTemplates {
 }
 
 /// Where the configuration service's replies hold what is asked for. Dotted; numbers index lists.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Response {
     pub(super) data_path: String,
@@ -143,7 +149,7 @@ pub(super) struct Response {
 }
 
 /// The management API.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Http {
     pub(super) enabled: bool,
@@ -155,7 +161,7 @@ pub(super) struct Http {
     pub(super) tls: HttpTls,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Cors {
     pub(super) enabled: bool,
@@ -167,14 +173,14 @@ pub(super) struct Cors {
     pub(super) allow_private_network: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Metrics {
     pub(super) enabled: bool,
     pub(super) endpoint: String,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct HttpTls {
     pub(super) enabled: bool,
@@ -182,7 +188,7 @@ pub(super) struct HttpTls {
     pub(super) key_file: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Logging {
     pub(super) format: LogFormat,
@@ -190,7 +196,7 @@ pub(super) struct Logging {
     pub(super) level: String,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum LogFormat {
     #[default]
@@ -198,7 +204,7 @@ pub(super) enum LogFormat {
     Json,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Telemetry {
     pub(super) enabled: bool,
@@ -207,14 +213,14 @@ pub(super) struct Telemetry {
     pub(super) traces: Exporter,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Exporter {
     pub(super) transport: Transport,
     pub(super) endpoint: String,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Transport {
     #[default]
@@ -222,7 +228,7 @@ pub(super) enum Transport {
     Http,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Plugins {
     /// Threads of each loaded library's own runtime.
@@ -231,7 +237,7 @@ pub(super) struct Plugins {
     pub(super) search_paths: Vec<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Daemon {
     /// Bound of the whole drain.

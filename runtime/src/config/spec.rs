@@ -5,10 +5,11 @@ use std::{path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 use iggy_connector_message::Schema;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::UrlTemplates;
+use super::{Guarded, UrlTemplates};
 
 /// Everything the daemon was told.
 #[derive(Clone, Debug)]
@@ -197,7 +198,9 @@ pub struct Plugins {
 }
 
 /// Which way messages flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     Sink,
@@ -228,8 +231,10 @@ pub struct Connector {
     pub origin: PathBuf,
     /// How the API shows `plugin_config`, as written.
     pub plugin_config_format: Option<String>,
-    /// May hold secrets: never printed.
-    pub plugin_config: PluginConfig,
+    /// As written; fitted to the plugin's schema before it is opened.
+    pub plugin_config: Guarded,
+    /// The whole connector as written, for those who show it.
+    pub written: Guarded,
     /// In file order.
     pub transforms: Vec<Transform>,
     pub streams: Streams,
@@ -250,21 +255,11 @@ pub struct Connector {
     pub health: Health,
 }
 
-/// A plugin's own configuration. `Debug` says only that there is one.
-#[derive(Clone, PartialEq)]
-pub struct PluginConfig(pub serde_json::Value);
-
-impl std::fmt::Debug for PluginConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PluginConfig(***)")
-    }
-}
-
 /// One entry of `transforms`, with its config as written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transform {
     pub r#type: String,
-    pub config: serde_json::Value,
+    pub config: Guarded,
 }
 
 #[derive(Clone, Debug)]

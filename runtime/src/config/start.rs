@@ -1,10 +1,12 @@
 //! `start_from`, as it is written in an entry of `streams`: [`Start`].
 
 use std::{
+    borrow::Cow,
     fmt,
     time::{Duration, UNIX_EPOCH},
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::spec::StartFrom;
@@ -101,6 +103,23 @@ impl<'de> Deserialize<'de> for Start {
 impl Serialize for Start {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Start {
+    fn schema_name() -> Cow<'static, str> {
+        "StartFrom".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        let examples = [
+            "first",
+            "last",
+            "next",
+            "offset:42",
+            "timestamp:2026-01-31T12:00:00Z",
+        ];
+        json_schema!({ "type": "string", "examples": examples })
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use super::{
+    path::{Step, field, walk},
     problem::{Code, Report},
     suggest::suggest,
 };
@@ -25,7 +26,7 @@ where
         };
         let mut steps = steps(&error);
         let (code, reason, remedy) = explain(error.inner().to_string(), &mut steps);
-        report.add(&display(&steps), code, reason, remedy.as_deref());
+        report.add(&walk("", &steps), code, reason, remedy.as_deref());
         if !take_out(&mut tree, &steps) {
             return T::default();
         }
@@ -38,10 +39,7 @@ fn expect_tables(defaults: &Value, tree: &mut Value, path: &str, report: &mut Re
         return;
     };
     for (key, default) in defaults.iter().filter(|(_, default)| default.is_object()) {
-        let path = match path {
-            "" => key.clone(),
-            _ => format!("{path}.{key}"),
-        };
+        let path = field(path, key);
         match tree.get_mut(key) {
             Some(table @ Value::Object(_)) => expect_tables(default, table, &path, report),
             Some(other) => {
@@ -66,11 +64,6 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
 fn steps(error: &serde_path_to_error::Error<serde_json::Error>) -> Vec<Step> {
     error
         .path()
@@ -81,21 +74,6 @@ fn steps(error: &serde_path_to_error::Error<serde_json::Error>) -> Vec<Step> {
             Segment::Enum { .. } | Segment::Unknown => None,
         })
         .collect()
-}
-
-fn display(steps: &[Step]) -> String {
-    let mut path = String::new();
-    for step in steps {
-        match step {
-            Step::Key(key) if path.is_empty() => path.push_str(key),
-            Step::Key(key) => {
-                path.push('.');
-                path.push_str(key);
-            }
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
-        }
-    }
-    path
 }
 
 /// Says in our words what serde found, never repeating a value that may be a secret.
@@ -182,13 +160,11 @@ fn blank(value: &mut Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
-    use crate::config::problem::{Lines, Source, Variables};
+    use crate::config::problem::Source;
 
     #[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
     #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -221,11 +197,10 @@ mod tests {
             panic!("{tree}");
         };
         let source = Source {
-            file: Path::new("c"),
-            lines: &Lines::new(),
-            variables: &Variables::new(),
+            file: "c".into(),
+            ..Source::default()
         };
-        let mut report = Report::new(source);
+        let mut report = Report::new(&source);
         let read = read(values, &mut report);
         let problems: Vec<_> = report
             .into_problems()

@@ -4,10 +4,6 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::{
-    problem::{Lines, Variables},
-    resolve::Given,
-};
 
 /// Keys that are known somewhere, so that random tables get past the first check.
 const KEYS: [&str; 22] = [
@@ -72,21 +68,29 @@ fn table() -> impl Strategy<Value = Map<String, Value>> {
     })
 }
 
+/// Everything that becomes of a runtime file's tree.
+fn read_all(mut values: Map<String, Value>, lines: Lines) -> (Vec<Problem>, History) {
+    let (file, lines, secrets) = (Path::new("c"), Arc::new(lines), Secrets::default());
+    let environment = Environment::new([("A", "a")]);
+    let inline = tables::take(&mut values, file, &lines);
+    let (_, problems, _) = read_runtime(values, file, &lines, &environment, &secrets);
+    let reader = Reader::new(file.to_owned(), environment, secrets);
+    (problems, reader.everything(inline, None).history)
+}
+
 proptest! {
     #[test]
     fn reading_any_tree_ends(values in table()) {
-        let (lines, variables) = (Lines::new(), Variables::new());
-        let source = Source { file: Path::new("c"), lines: &lines, variables: &variables };
-        let (_, versions, problems) = read_runtime(values.clone(), source, &Reader::new("c".into()));
-        let history = History::new(versions, ActiveVersions::default());
+        let (problems, history) = read_all(values.clone(), Lines::new());
         history.choose();
         for problem in problems.into_iter().chain(history.into_problems()) {
             prop_assert!(!problem.reason.is_empty());
         }
-        let mut report = Report::new(source);
-        let given = Given { direction: None, key: None, file: source.file };
-        let spec = resolve::connector(values, given, &mut report);
-        prop_assert!(spec.is_some() || !report.into_problems().is_empty());
+        let file = Path::new("c");
+        let table = tables::Table::of_file(values, file, Lines::new());
+        let reader = Reader::new(file.to_owned(), Environment::default(), Secrets::default());
+        let history = reader.everything(vec![table], None).history;
+        prop_assert!(!history.versions.is_empty() || history.into_problems().next().is_some());
     }
 
     #[test]
@@ -96,9 +100,7 @@ proptest! {
             let file = folder.path().join("config").with_extension(extension);
             std::fs::write(&file, &text).unwrap();
             if let Ok(tree) = format::read(&file) {
-                let (lines, variables) = (tree.lines, Variables::new());
-                let source = Source { file: &file, lines: &lines, variables: &variables };
-                read_runtime(tree.values, source, &Reader::new(file.clone()));
+                read_all(tree.values, tree.lines);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{
     Unusable,
     active::ActiveVersions,
     document::Document,
-    problem::{Code, Origin, Problem},
+    problem::{Code, Origin, Problem, Problems},
     spec::{Connector, Direction},
 };
 
@@ -37,6 +37,7 @@ pub enum Place {
 }
 
 /// One file or table as it was found.
+#[derive(Clone)]
 pub(super) struct Candidate {
     /// `None`: not even its direction and key could be read.
     pub(super) spec: Option<Connector>,
@@ -124,6 +125,12 @@ impl History {
         }
     }
 
+    /// What is wrong with anything that was found.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let of_versions = self.versions.iter().flat_map(|version| &version.problems);
+        of_versions.chain(&self.unnamed)
+    }
+
     /// Everything that is wrong with anything that was found.
     pub(super) fn into_problems(self) -> impl Iterator<Item = Problem> {
         let of_versions = self.versions.into_iter();
@@ -194,7 +201,7 @@ impl History {
             [] => chosen.connectors.push(active.spec.clone()),
             problems => chosen.unusable.push(Unusable {
                 spec: active.spec.clone(),
-                reason: told(problems),
+                reason: Problems(problems.to_vec()).in_lines(),
             }),
         }
     }
@@ -269,9 +276,4 @@ fn repeated(version: &Version, other: &Version) -> Problem {
         ),
         remedy: Some("give one of them another `version`, or remove it".into()),
     }
-}
-
-fn told(problems: &[Problem]) -> String {
-    let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-    problems.join("\n")
 }

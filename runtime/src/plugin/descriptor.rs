@@ -16,6 +16,8 @@ const HOST_TARGET: &str = env!("TARGET_TRIPLE");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
     pub direction: Direction,
+    /// The version of the plugin interface that it speaks, `major.minor`.
+    pub abi: String,
     /// The plugin's Cargo package.
     pub name: String,
     pub version: String,
@@ -103,6 +105,7 @@ pub(super) unsafe fn read(
     };
     Ok(Descriptor {
         direction,
+        abi: format!("{}.{}", descriptor.abi_version, descriptor.minor),
         name: read(descriptor.name, LONGEST_NAME, "name")?,
         version: read(descriptor.version, LONGEST_NAME, "version")?,
         sdk_version: read(descriptor.sdk_version, LONGEST_NAME, "sdk_version")?,

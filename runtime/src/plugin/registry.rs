@@ -70,8 +70,26 @@ impl Registry {
     ///
     /// What is wrong with the file, and what to do about it.
     pub async fn load(&self, path: &Path, direction: Direction) -> Result<Library, LoadError> {
+        let library = self.inspect(path).await?;
+        let found = library.descriptor().direction;
+        if found != direction {
+            return Err(LoadError::WrongDirection {
+                path: path.to_owned(),
+                found,
+                expected: direction,
+            });
+        }
+        Ok(library)
+    }
+
+    /// Loads the library at `path`, whatever its direction is, unless the same content is loaded and has not hung.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, and what to do about it.
+    pub async fn inspect(&self, path: &Path) -> Result<Library, LoadError> {
         let (inner, original) = (self.0.clone(), path.to_owned());
-        let loading = spawn_blocking(move || inner.load(&original, direction));
+        let loading = spawn_blocking(move || inner.load(&original));
         match timeout(LOAD_TIMEOUT, loading).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(panicked)) => Err(LoadError::Read {
@@ -122,7 +140,7 @@ fn stop(library: Library, within: Duration) -> oneshot::Receiver<bool> {
 }
 
 impl Inner {
-    fn load(&self, path: &Path, direction: Direction) -> Result<Library, LoadError> {
+    fn load(&self, path: &Path) -> Result<Library, LoadError> {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if self.shutting_down.load(Ordering::Acquire) {
             return Err(LoadError::ShuttingDown {
@@ -133,19 +151,10 @@ impl Inner {
             path: path.to_owned(),
             source,
         })?;
-        let library = match self.usable(hash) {
-            Some(library) => library,
-            None => self.load_copy(path, hash)?,
-        };
-        let found = library.descriptor().direction;
-        if found != direction {
-            return Err(LoadError::WrongDirection {
-                path: path.to_owned(),
-                found,
-                expected: direction,
-            });
+        match self.usable(hash) {
+            Some(library) => Ok(library),
+            None => self.load_copy(path, hash),
         }
-        Ok(library)
     }
 
     /// The loaded copy of that content, when instances may be opened in it.

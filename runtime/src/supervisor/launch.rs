@@ -15,7 +15,10 @@ use super::{
     work::Opener,
 };
 use crate::{
-    config::spec::{self, Direction},
+    config::{
+        Secrets,
+        spec::{self, Direction},
+    },
     pipeline::Monitor,
     state::{Kept, Lifecycle},
 };
@@ -29,6 +32,7 @@ pub(super) struct Launch {
     pub(super) spec: spec::Connector,
     pub(super) unusable: Option<String>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) secrets: Secrets,
     /// Ends the task.
     pub(super) stop: CancellationToken,
     /// Cancelled when the task has ended.
@@ -42,6 +46,7 @@ pub(super) fn launch<O: Opener>(opener: O, launch: Launch) -> Handle {
         spec,
         unusable,
         lifecycle,
+        secrets,
         stop,
         ended,
     } = launch;
@@ -59,7 +64,7 @@ pub(super) fn launch<O: Opener>(opener: O, launch: Launch) -> Handle {
         Target::Stopped => Status::Stopped,
     };
     let mut plan = Plan::new(target);
-    let (reporter, snapshot) = Reporter::new(status, target);
+    let (reporter, snapshot) = Reporter::new(status, target, secrets);
     if let Some(reason) = &unusable {
         reporter.note(reason.clone());
         plan.failed(None);

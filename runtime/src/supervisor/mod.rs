@@ -174,6 +174,7 @@ impl Supervisor {
                     spec,
                     unusable,
                     lifecycle: self.0.lifecycle.clone(),
+                    secrets: self.0.host.secrets.clone(),
                     stop: stop.clone(),
                     ended: ended.clone(),
                 },

@@ -4,14 +4,17 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use iggy_connector_message::TopicMetadata;
 use iggy_connector_transform::Chain;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     session,
     work::{End, Instance, Opener, Run},
 };
 use crate::{
-    config::spec::{self, Streams},
+    config::{
+        Guarded, PluginSchema, Secrets,
+        spec::{self, Streams},
+    },
     pipeline::{Failure, FailureKind, Stages, source::Output},
     plugin, state,
 };
@@ -22,6 +25,8 @@ pub struct Host {
     pub plugins: plugin::Registry,
     pub search_paths: Vec<PathBuf>,
     pub state: state::Folder,
+    /// What no message may show.
+    pub secrets: Secrets,
 }
 
 /// A connector whose plugin is open.
@@ -35,6 +40,8 @@ pub(super) struct Built {
     pub(super) spec: Arc<spec::Connector>,
     pub(super) host: Arc<Host>,
     pub(super) plugin_version: String,
+    /// `plugin_config` as the plugin wants it.
+    pub(super) plugin_config: Guarded,
 }
 
 pub(super) struct Sink {
@@ -63,7 +70,9 @@ impl Opener for Arc<Host> {
         run.progress.send_modify(|progress| {
             progress.plugin_version = Some(library.version().to_owned());
         });
+        let plugin_config = plugin_config(self, &spec, &library)?;
         let built = Built {
+            plugin_config,
             spec,
             host: self.clone(),
             plugin_version: library.version().to_owned(),
@@ -157,7 +166,7 @@ impl Built {
     fn transforms(&self) -> Result<Chain, End> {
         let transforms = self.spec.transforms.iter();
         let configs: Vec<_> = transforms
-            .map(|transform| (transform.r#type.clone(), transform.config.clone()))
+            .map(|transform| (transform.r#type.clone(), transform.config.expose().clone()))
             .collect();
         Chain::from_config(&configs).map_err(|error| invalid(&error))
     }
@@ -165,7 +174,7 @@ impl Built {
     fn opening(&self, state: Option<bytes::Bytes>) -> plugin::Open<'_> {
         plugin::Open {
             key: &self.spec.key,
-            config: &self.spec.plugin_config.0,
+            config: self.plugin_config.expose(),
             state,
             deadlines: self.spec.deadlines,
         }
@@ -194,6 +203,28 @@ fn wishes(outputs: &[spec::Output]) -> plugin::Wishes {
         max_messages: lengths.max().unwrap_or(0),
         linger: outputs.iter().find_map(|output| output.linger),
     }
+}
+
+/// The plugin's configuration as its schema wants it. One that does not fit is not even handed over.
+fn plugin_config(
+    host: &Host,
+    spec: &spec::Connector,
+    library: &plugin::Library,
+) -> Result<Guarded, End> {
+    let written = &spec.plugin_config;
+    let Some(schema) = &library.descriptor().config_schema else {
+        return Ok(written.clone());
+    };
+    let schema = match PluginSchema::parse(schema) {
+        Ok(schema) => schema,
+        Err(error) => {
+            warn!(%error, plugin = library.name(), "the plugin's configuration schema cannot be used: nothing is checked before it is opened");
+            return Ok(written.clone());
+        }
+    };
+    written
+        .fitted(&schema, &host.secrets)
+        .map_err(|problems| End::Final(Failure::fatal(problems.in_lines())))
 }
 
 fn cancelled() -> Failure {

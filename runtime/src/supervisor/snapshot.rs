@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{plan::Target, status::Status};
-use crate::pipeline::Retrying;
+use crate::{config::Secrets, pipeline::Retrying};
 
 /// What went wrong last, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +33,18 @@ pub struct Snapshot {
 }
 
 /// The connector's task's side: the only writer.
-pub(super) struct Reporter(watch::Sender<Snapshot>);
+pub(super) struct Reporter {
+    snapshot: watch::Sender<Snapshot>,
+    /// What no message may show.
+    secrets: Secrets,
+}
 
 impl Reporter {
-    pub(super) fn new(status: Status, target: Target) -> (Self, watch::Receiver<Snapshot>) {
+    pub(super) fn new(
+        status: Status,
+        target: Target,
+        secrets: Secrets,
+    ) -> (Self, watch::Receiver<Snapshot>) {
         let (sender, receiver) = watch::channel(Snapshot {
             status,
             target,
@@ -46,15 +54,19 @@ impl Reporter {
             has_opened: false,
             healthy: true,
         });
-        (Self(sender), receiver)
+        let reporter = Self {
+            snapshot: sender,
+            secrets,
+        };
+        (reporter, receiver)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        self.0.borrow().clone()
+        self.snapshot.borrow().clone()
     }
 
     pub(super) fn now(&self) -> Status {
-        self.0.borrow().status
+        self.snapshot.borrow().status
     }
 
     pub(super) fn status(&self, status: Status) {
@@ -71,23 +83,25 @@ impl Reporter {
             );
             debug_assert!(false, "{from_name} became {to}");
         }
-        self.0.send_modify(|snapshot| {
+        self.snapshot.send_modify(|snapshot| {
             snapshot.status = status;
             snapshot.next_attempt = None;
         });
     }
 
     pub(super) fn target(&self, target: Target) {
-        self.0.send_modify(|snapshot| snapshot.target = target);
+        self.snapshot
+            .send_modify(|snapshot| snapshot.target = target);
     }
 
     pub(super) fn opened(&self) {
-        self.0.send_modify(|snapshot| snapshot.has_opened = true);
+        self.snapshot
+            .send_modify(|snapshot| snapshot.has_opened = true);
     }
 
     pub(super) fn plugin_version(&self, version: Option<String>) {
         if version.is_some() {
-            self.0
+            self.snapshot
                 .send_modify(|snapshot| snapshot.plugin_version = version);
         }
     }
@@ -106,29 +120,33 @@ impl Reporter {
 
     /// Something went wrong that does not decide the status.
     pub(super) fn note(&self, message: String) {
-        let next_attempt = self.0.borrow().next_attempt;
+        let next_attempt = self.snapshot.borrow().next_attempt;
         self.failed(message, next_attempt);
     }
 
     /// What the health checks say: `Some` when so many have failed that the connector counts as unhealthy.
     pub(super) fn health(&self, unhealthy: Option<String>) {
-        let was_healthy = self.0.borrow().healthy;
+        let was_healthy = self.snapshot.borrow().healthy;
         match unhealthy {
             Some(reason) if was_healthy => {
                 warn!(%reason, "unhealthy");
                 self.note(reason);
-                self.0.send_modify(|snapshot| snapshot.healthy = false);
+                self.snapshot
+                    .send_modify(|snapshot| snapshot.healthy = false);
             }
             None if !was_healthy => {
                 info!("healthy again");
-                self.0.send_modify(|snapshot| snapshot.healthy = true);
+                self.snapshot
+                    .send_modify(|snapshot| snapshot.healthy = true);
             }
             _ => {}
         }
     }
 
     fn failed(&self, message: String, next_attempt: Option<SystemTime>) {
-        self.0.send_modify(|snapshot| {
+        // Whoever wrote the message may have quoted a value.
+        let message = self.secrets.hide(&message).into_owned();
+        self.snapshot.send_modify(|snapshot| {
             snapshot.next_attempt = next_attempt;
             snapshot.last_error = Some(LastError {
                 message,

@@ -1,7 +1,7 @@
 //! Logs on standard error, as text or JSON, and where asked for to a collector. `RUST_LOG` wins over the configured level, for
 //! plugins too.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 
 use tracing::Subscriber;
 use tracing_subscriber::{
@@ -10,15 +10,27 @@ use tracing_subscriber::{
 };
 
 use super::export::{Exporters, TRACES};
-use crate::config::spec::{LogFormat, Logging};
+use crate::config::{
+    Secrets,
+    spec::{LogFormat, Logging},
+};
 
-/// Starts logging; call it once, before anything logs.
+/// Starts logging; call it once, before anything logs. Lines are written without `secrets`, whoever wrote them: a plugin may log its
+/// configuration.
 ///
 /// # Errors
 ///
 /// The level is not one that `EnvFilter` understands.
-pub fn start(logging: &Logging, exporters: Option<&Exporters>) -> Result<(), String> {
-    let mut layers = vec![stderr::<Registry>(logging.format, filter(logging)?)];
+pub fn start(
+    logging: &Logging,
+    secrets: &Secrets,
+    exporters: Option<&Exporters>,
+) -> Result<(), String> {
+    let mut layers = vec![stderr::<Registry>(
+        logging.format,
+        secrets.clone(),
+        filter(logging)?,
+    )];
     if let Some(exporters) = exporters {
         layers.extend(exporters.layers(filter(logging)?));
     }
@@ -26,14 +38,21 @@ pub fn start(logging: &Logging, exporters: Option<&Exporters>) -> Result<(), Str
     Ok(())
 }
 
-fn stderr<S>(format: LogFormat, filter: EnvFilter) -> Box<dyn Layer<S> + Send + Sync>
+fn stderr<S>(
+    format: LogFormat,
+    secrets: Secrets,
+    filter: EnvFilter,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = fmt::layer().with_writer(move || Hiding {
+        secrets: secrets.clone(),
+        output: io::stderr(),
+    });
     match format {
         LogFormat::Text => layer
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(io::stderr().is_terminal())
             .with_filter(filter)
             .boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
@@ -51,6 +70,24 @@ fn filter(logging: &Logging) -> Result<EnvFilter, String> {
     Ok(filter.add_directive(no_traces))
 }
 
+/// Writes without secrets. A line of the log comes in one piece.
+struct Hiding<W> {
+    secrets: Secrets,
+    output: W,
+}
+
+impl<W: Write> Write for Hiding<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.output.write_all(self.secrets.hide(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
 /// A plain level, with the Iggy client's own account of each connection left out: the runtime says the same once.
 fn quieted(level: &str) -> String {
     match level.parse::<tracing::Level>() {
@@ -66,6 +103,19 @@ fn parse(origin: &str, directives: &str) -> Result<EnvFilter, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_written_without_secrets() {
+        let secrets = Secrets::default();
+        secrets.learn("hunter2");
+        let mut hiding = Hiding {
+            secrets,
+            output: Vec::new(),
+        };
+        let line = "user=me password=hunter2\n";
+        assert_eq!(hiding.write(line.as_bytes()).unwrap(), line.len());
+        assert_eq!(hiding.output, b"user=me password=***\n");
+    }
 
     #[test]
     fn levels_and_directives_are_understood_and_garbage_is_not() {

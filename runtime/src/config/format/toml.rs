@@ -7,7 +7,10 @@ use toml::{
 };
 
 use super::{Malformed, Tree};
-use crate::config::problem::Lines;
+use crate::config::{
+    path::{element, field},
+    problem::Lines,
+};
 
 pub(super) fn parse(text: &str) -> Result<Tree, Malformed> {
     let breaks = text.match_indices('\n').map(|(place, _)| place).collect();
@@ -38,10 +41,7 @@ impl Reader {
         for (key, value) in table {
             let line = self.line(key.span().start);
             let key = key.get_ref();
-            let path = match path {
-                "" => key.to_string(),
-                _ => format!("{path}.{key}"),
-            };
+            let path = field(path, key);
             self.lines.insert(path.clone(), line);
             values.insert(key.to_string(), self.value(&path, value)?);
         }
@@ -64,7 +64,7 @@ impl Reader {
     fn array(&mut self, path: &str, values: &DeArray<'_>) -> Result<Vec<Value>, Malformed> {
         let mut array = vec![];
         for (index, value) in values.iter().enumerate() {
-            let path = format!("{path}[{index}]");
+            let path = element(path, index);
             self.lines
                 .insert(path.clone(), self.line(value.span().start));
             array.push(self.value(&path, value)?);

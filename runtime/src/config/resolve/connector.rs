@@ -1,6 +1,6 @@
 //! One connector as it is used.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -12,14 +12,16 @@ use super::{
     unsupported,
 };
 use crate::config::{
+    Guarded,
     connector::{
         self, ConnectorConfig, DocumentFormat, InputConfig, OutputConfig, Policy, RestartPolicy,
         Retry,
     },
-    problem::{Code, Report},
+    path::field,
+    problem::{Code, Report, Source},
     spec::{
         Backoff, Connector, Deadlines, Delivery, Direction, Dlq, Errors, Health, HealthAction,
-        OnFailure, PluginConfig, Restart, Tolerance,
+        OnFailure, Restart, Tolerance,
     },
     strict::{self, kind},
     values::HumanDuration,
@@ -36,7 +38,11 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(10);
 pub(in crate::config) struct Given<'a> {
     pub(in crate::config) direction: Option<Direction>,
     pub(in crate::config) key: Option<&'a str>,
+    /// The configuration file that it came with: relative plugin paths are tried from its folder too.
     pub(in crate::config) file: &'a Path,
+    /// Where the table was read, and where in it.
+    pub(in crate::config) source: &'a Arc<Source>,
+    pub(in crate::config) at: &'a str,
 }
 
 /// Resolves one connector. `None` when it does not even say whether it is a sink or a source, or what its key is.
@@ -45,7 +51,6 @@ pub(in crate::config) fn connector(
     given: Given<'_>,
     report: &mut Report<'_>,
 ) -> Option<Connector> {
-    unsupported::references("", &table, report);
     only_tables(&mut table, report);
     match given.direction.or_else(|| direction(&table)) {
         Some(Direction::Sink) => of_direction::<InputConfig>(table, given, report),
@@ -93,6 +98,13 @@ fn of_direction<S>(
 where
     S: Entry + Serialize + DeserializeOwned,
 {
+    let written = Value::Object(table.clone());
+    // `plugin_config` may stand there under its older name.
+    let plugin_config = ["plugin_config", "config"]
+        .into_iter()
+        .find(|key| table.contains_key(*key))
+        .unwrap_or("plugin_config");
+    let guarded = |value, key: &str| Guarded::new(value, given.source, field(given.at, key));
     let config: ConnectorConfig<S> = strict::read(table, report);
     unsupported::connector(&config, report);
     foreign_keys(&config, report);
@@ -107,7 +119,7 @@ where
         report.missing("path", "name the plugin's library");
     }
     let errors = errors(&config, report);
-    let transforms = transforms(config.transforms, report);
+    let transforms = transforms(config.transforms, given, report);
     if !transforms.is_empty() {
         transformable(&config.streams, report);
     }
@@ -120,11 +132,13 @@ where
         path: config.path.unwrap_or_default(),
         origin: given.file.to_owned(),
         plugin_config_format: config.plugin_config_format.map(format_name),
-        plugin_config: PluginConfig(
+        plugin_config: guarded(
             config
                 .plugin_config
                 .unwrap_or_else(|| Value::Object(Map::new())),
+            plugin_config,
         ),
+        written: Guarded::new(written, given.source, given.at.to_owned()),
         transforms,
         streams: S::resolve(config.streams, &key, report),
         verbose: config.verbose,

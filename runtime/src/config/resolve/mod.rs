@@ -14,4 +14,3 @@ mod unsupported;
 pub use connector::is_key;
 pub(super) use connector::{Given, connector};
 pub(super) use runtime::runtime;
-pub(super) use unsupported::references;

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::Given;
 use crate::config::{
+    Guarded,
+    path::field,
     problem::{Code, Report},
     spec::Transform,
     strict::kind,
@@ -10,19 +13,25 @@ use crate::config::{
 
 const TYPE: &str = "type";
 
-pub(super) fn transforms(written: Option<Value>, report: &mut Report<'_>) -> Vec<Transform> {
+pub(super) fn transforms(
+    written: Option<Value>,
+    given: Given<'_>,
+    report: &mut Report<'_>,
+) -> Vec<Transform> {
     match written {
         None => vec![],
         Some(Value::Object(table)) => table
             .into_iter()
             .filter_map(|(r#type, config)| {
-                checked(&format!("transforms.{type}"), r#type, config, report)
+                checked(&format!("transforms.{type}"), r#type, config, given, report)
             })
             .collect(),
         Some(Value::Array(list)) => list
             .into_iter()
             .enumerate()
-            .filter_map(|(index, entry)| listed(&format!("transforms[{index}]"), entry, report))
+            .filter_map(|(index, entry)| {
+                listed(&format!("transforms[{index}]"), entry, given, report)
+            })
             .collect(),
         Some(other) => {
             let reason = format!(
@@ -35,7 +44,7 @@ pub(super) fn transforms(written: Option<Value>, report: &mut Report<'_>) -> Vec
     }
 }
 
-fn listed(at: &str, entry: Value, report: &mut Report<'_>) -> Option<Transform> {
+fn listed(at: &str, entry: Value, given: Given<'_>, report: &mut Report<'_>) -> Option<Transform> {
     let mut config: Map<String, Value> = match entry {
         Value::Object(config) => config,
         other => {
@@ -45,7 +54,7 @@ fn listed(at: &str, entry: Value, report: &mut Report<'_>) -> Option<Transform> 
         }
     };
     match config.shift_remove(TYPE) {
-        Some(Value::String(r#type)) => checked(at, r#type, Value::Object(config), report),
+        Some(Value::String(r#type)) => checked(at, r#type, Value::Object(config), given, report),
         _ => {
             report.missing(
                 &format!("{at}.{TYPE}"),
@@ -56,9 +65,18 @@ fn listed(at: &str, entry: Value, report: &mut Report<'_>) -> Option<Transform> 
     }
 }
 
-fn checked(at: &str, r#type: String, config: Value, report: &mut Report<'_>) -> Option<Transform> {
+fn checked(
+    at: &str,
+    r#type: String,
+    config: Value,
+    given: Given<'_>,
+    report: &mut Report<'_>,
+) -> Option<Transform> {
     match iggy_connector_transform::from_config(&r#type, &config) {
-        Ok(_) => Some(Transform { r#type, config }),
+        Ok(_) => {
+            let config = Guarded::new(config, given.source, field(given.at, at));
+            Some(Transform { r#type, config })
+        }
         Err(error) => {
             let reason = error.to_string();
             // The problem says already that it is about a configuration.

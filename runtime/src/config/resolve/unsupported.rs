@@ -1,20 +1,15 @@
 //! Keys that are known and have no effect in this version. They are refused rather than accepted in silence; whoever makes one
 //! work removes its line here.
 
-use serde_json::{Map, Value};
-
 use crate::config::{
     connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig},
-    problem::{Code, Report},
+    problem::Report,
     spec::Direction,
 };
 
 use super::streams::Entry;
 
 const LEAVE_OUT: &str = "leave it out";
-
-/// Beginnings of values that stand for something else.
-const REFERENCES: [&str; 2] = ["${env:", "${file:"];
 
 pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
     let keys = [
@@ -53,42 +48,6 @@ pub(super) fn output(entry: &str, output: &OutputConfig, report: &mut Report<'_>
     ];
     for (is_used, key, remedy) in keys {
         refuse([(is_used, &*format!("{entry}.{key}"), remedy)], report);
-    }
-}
-
-/// Refuses values that stand for a variable or a file: a plugin would take them for what they say.
-pub(in crate::config) fn references(
-    path: &str,
-    table: &Map<String, Value>,
-    report: &mut Report<'_>,
-) {
-    for (key, value) in table {
-        let path = match path {
-            "" => key.clone(),
-            _ => format!("{path}.{key}"),
-        };
-        reference(&path, value, report);
-    }
-}
-
-fn reference(path: &str, value: &Value, report: &mut Report<'_>) {
-    match value {
-        Value::String(text) if REFERENCES.iter().any(|start| text.contains(start)) => {
-            let reason = "references such as `${env:NAME}` are not supported yet";
-            report.add(
-                path,
-                Code::Unsupported,
-                reason,
-                Some("write the value itself"),
-            );
-        }
-        Value::Object(table) => references(path, table, report),
-        Value::Array(values) => {
-            for (index, value) in values.iter().enumerate() {
-                reference(&format!("{path}[{index}]"), value, report);
-            }
-        }
-        _ => {}
     }
 }
 

@@ -256,6 +256,7 @@ impl Home {
         let handle = launch(
             world.clone(),
             Launch {
+                secrets: config::Secrets::default(),
                 id: 1,
                 spec: spec.clone(),
                 unusable: unusable.map(str::to_owned),
@@ -293,6 +294,7 @@ impl Home {
         let handle = launch(
             world.clone(),
             Launch {
+                secrets: config::Secrets::default(),
                 id: 2,
                 spec: spec.clone(),
                 unusable: None,

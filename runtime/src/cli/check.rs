@@ -1,0 +1,196 @@
+//! `iggy-connectors check`: everything that is wrong with a configuration, plugins' configurations included. Nothing is started.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{
+    GOOD, UNUSABLE, say,
+    scratch::{self, Scratch},
+};
+use crate::{
+    config::{
+        self, Code, Environment, Loaded, Origin, PluginSchema, Problem, Problems, spec::Connector,
+    },
+    plugin,
+};
+
+/// What was found.
+#[derive(Default)]
+struct Findings {
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+    connectors: Vec<Value>,
+}
+
+pub(super) fn run(config: Option<&Path>, as_json: bool) -> Result<u8, String> {
+    let findings = match config::inspect(config, &Environment::of_process()) {
+        Err(Problems(problems)) => Findings {
+            problems,
+            ..Findings::default()
+        },
+        Ok((loaded, fatal)) => look_at(&loaded, fatal)?,
+    };
+    let code = if findings.problems.is_empty() {
+        GOOD
+    } else {
+        UNUSABLE
+    };
+    say(&match as_json {
+        true => findings.json(),
+        false => findings.text(),
+    });
+    Ok(code)
+}
+
+fn look_at(loaded: &Loaded, fatal: Vec<Problem>) -> Result<Findings, String> {
+    let mut findings = Findings {
+        problems: fatal,
+        ..Findings::default()
+    };
+    findings.problems.extend(loaded.history.problems().cloned());
+    findings.problems.extend(without_a_version(loaded));
+    // What the daemon only warns about, as the others run, is a problem here.
+    let told: Vec<_> = findings.problems.iter().map(Problem::to_string).collect();
+    let is_told = |warning: &&String| told.iter().any(|problem| warning.ends_with(problem));
+    let warnings = loaded.warnings.iter().filter(|warning| !is_told(warning));
+    findings.warnings.extend(warnings.cloned());
+    if loaded.runtime.connectors.service.is_some() {
+        let warning = "the connectors of the configuration service were not asked for";
+        findings.warnings.push(warning.to_owned());
+    }
+    let scratch =
+        Scratch::new().map_err(|error| format!("a folder for copies of plugins: {error}"))?;
+    let (registry, runtime) = (scratch.registry()?, scratch::runtime()?);
+    let unusable = loaded.unusable.iter().map(|unusable| &unusable.spec);
+    for connector in loaded.connectors.iter().chain(unusable) {
+        if connector.path.is_empty() {
+            continue;
+        }
+        let found = runtime.block_on(plugin_of(connector, loaded, &registry));
+        findings.add(connector, found);
+    }
+    Ok(findings)
+}
+
+/// Connectors whose active version is not there, which is no version's problem.
+fn without_a_version(loaded: &Loaded) -> impl Iterator<Item = Problem> {
+    let is_there = |spec: &Connector| {
+        let versions = loaded.history.of(spec.direction, &spec.key);
+        versions
+            .iter()
+            .any(|version| version.spec.version == spec.version)
+    };
+    let missing = loaded
+        .unusable
+        .iter()
+        .filter(move |unusable| !is_there(&unusable.spec));
+    missing.map(|unusable| unusable.spec.written.problem("version", &unusable.reason))
+}
+
+/// Finds and loads the connector's plugin, and checks its configuration.
+async fn plugin_of(
+    connector: &Connector,
+    loaded: &Loaded,
+    registry: &plugin::Registry,
+) -> Result<plugin::Library, Vec<Problem>> {
+    let of_path = |reason: String| {
+        vec![
+            connector
+                .written
+                .problem("path", &loaded.secrets.hide(&reason)),
+        ]
+    };
+    let search_paths = &loaded.runtime.plugins.search_paths;
+    let path = plugin::locate(&connector.path, &connector.origin, search_paths)
+        .map_err(|error| of_path(error.to_string()))?;
+    let library = registry
+        .load(&path, connector.direction)
+        .await
+        .map_err(|error| of_path(error.to_string()))?;
+    let Some(schema) = &library.descriptor().config_schema else {
+        return Ok(library);
+    };
+    let schema = PluginSchema::parse(schema).map_err(|error| {
+        of_path(format!(
+            "the plugin's configuration schema cannot be used: {error}"
+        ))
+    })?;
+    let fitted = connector.plugin_config.fitted(&schema, &loaded.secrets);
+    fitted
+        .map(|_| library)
+        .map_err(|Problems(problems)| problems)
+}
+
+impl Findings {
+    fn add(&mut self, connector: &Connector, found: Result<plugin::Library, Vec<Problem>>) {
+        let plugin = found
+            .as_ref()
+            .ok()
+            .map(|library| json!({ "name": library.name(), "version": library.version() }));
+        self.connectors.push(json!({
+            "type": connector.direction,
+            "key": connector.key,
+            "version": connector.version,
+            "enabled": connector.enabled,
+            "plugin": plugin,
+        }));
+        self.problems.extend(found.err().into_iter().flatten());
+    }
+
+    fn text(&self) -> String {
+        let problems = self.problems.iter().map(Problem::to_string);
+        let warnings = self
+            .warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}"));
+        let sum = match self.problems.len() {
+            0 => format!(
+                "the configuration is good; connectors: {}",
+                self.connectors.len()
+            ),
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        let lines: Vec<_> = problems.chain(warnings).chain([sum]).collect();
+        lines.join("\n")
+    }
+
+    fn json(&self) -> String {
+        let problems: Vec<_> = self.problems.iter().map(entry).collect();
+        let findings = json!({
+            "problems": problems,
+            "warnings": self.warnings,
+            "connectors": self.connectors,
+        });
+        format!("{findings:#}")
+    }
+}
+
+fn entry(problem: &Problem) -> Value {
+    let (file, line, variable) = match &problem.origin {
+        Origin::File { path, line } => (Some(path.display().to_string()), *line, None),
+        Origin::Variable(name) => (None, None, Some(name)),
+    };
+    json!({
+        "file": file,
+        "line": line,
+        "variable": variable,
+        "key": problem.key,
+        "code": code(problem.code),
+        "reason": problem.reason,
+        "remedy": problem.remedy,
+    })
+}
+
+/// For programs: a code keeps its name.
+fn code(code: Code) -> &'static str {
+    match code {
+        Code::Unreadable => "unreadable",
+        Code::UnknownKey => "unknown_key",
+        Code::Missing => "missing",
+        Code::Invalid => "invalid",
+        Code::Conflict => "conflict",
+        Code::Unsupported => "unsupported",
+    }
+}

@@ -1,0 +1,14 @@
+//! `iggy-connectors config schema`: the JSON Schema of configuration files.
+
+use super::{File, GOOD, say};
+use crate::config::{self, spec::Direction};
+
+pub(super) fn run(file: File) -> u8 {
+    let schema = match file {
+        File::Runtime => config::runtime_schema(),
+        File::Sink => config::connector_schema(Direction::Sink),
+        File::Source => config::connector_schema(Direction::Source),
+    };
+    say(&format!("{schema:#}"));
+    GOOD
+}
