@@ -82,6 +82,14 @@ pub(super) fn is_missing_topic(error: &IggyError) -> bool {
     )
 }
 
+/// Whether the log ends before the offset, or is gone.
+pub(super) fn is_cut(error: &IggyError) -> bool {
+    matches!(
+        error,
+        IggyError::InvalidOffset(..) | IggyError::PartitionNotFound(..)
+    )
+}
+
 /// Whether an offset was refused because of what happened to its partition meanwhile: it moved, it shrank, it is gone. Servers
 /// answer `ResourceNotFound` where they mean the first.
 pub(super) fn is_refused_offset(error: &IggyError) -> bool {

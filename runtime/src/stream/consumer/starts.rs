@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{
     super::{
         client::Client,
-        error::{is_not_member, is_refused_offset},
+        error::{is_cut, is_refused_offset},
     },
     member::Member,
 };
@@ -115,8 +115,11 @@ impl<S: StateStore> Starts<S> {
             if begun.pending.is_empty() {
                 continue;
             }
+            let owned = owned(client, member).await?;
             for (id, start) in (0..).zip(&begun.pending) {
-                if let Some(before) = start.checked_sub(1) {
+                if let Some(before) = start.checked_sub(1)
+                    && owned.contains(&id)
+                {
                     mark(client, member, id, before).await?;
                 }
             }
@@ -241,6 +244,17 @@ async fn has_stored(client: &Client, member: &Member, id: u32) -> Result<bool, F
     }
 }
 
+/// The partitions to store for. One that another member has got meanwhile is that one's, which has looked for the same.
+async fn owned(client: &Client, member: &Member) -> Result<Vec<u32>, Failure> {
+    match member.assignment(client).await {
+        Ok(Some(assignment)) => Ok(assignment.partitions),
+        Ok(None) => Err(Failure::transient(format!(
+            "no longer a member of {member}"
+        ))),
+        Err(error) => Err(member.failure(client, "sync", &error)),
+    }
+}
+
 /// Stores the offset before the first one to read, unless there is one: what is stored wins.
 async fn mark(client: &Client, member: &Member, id: u32, before: u64) -> Result<(), Failure> {
     if has_stored(client, member, id).await? {
@@ -249,9 +263,7 @@ async fn mark(client: &Client, member: &Member, id: u32, before: u64) -> Result<
     let doing = format!("store where partition {id} begins");
     match member.store(client, id, before).await {
         Ok(()) => Ok(()),
-        Err(error) if is_not_member(&error) => Err(member.failure(client, &doing, &error)),
-        // Its log was cut since, or another member has it, which has looked for the same.
-        Err(error) if is_refused_offset(&error) => {
+        Err(error) if is_cut(&error) => {
             info!(%member, partition = id, before, %error, "where to begin was not stored");
             Ok(())
         }
