@@ -618,9 +618,7 @@ async fn a_daemon_runs_what_the_service_says_and_goes_on_when_it_is_killed() {
     // Killed while it answers.
     service.fail(Some(Fault::Silence));
     service.seen();
-    while service.seen().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    service.asked().await;
     service.kill();
     daemon
         .stderr()
@@ -728,8 +726,6 @@ async fn a_daemon_that_waits_for_the_service_can_be_stopped() {
     service.fail(Some(Fault::Silence));
     let home = home(&service);
     let daemon = home.spawn();
-    while service.seen().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    service.asked().await;
     daemon.interrupt().await;
 }

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -16,7 +17,9 @@ use axum::{
 };
 use config_service::{Direction, Service, Store, router};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, time::Instant};
+
+use super::daemon::PATIENCE;
 
 /// The key that it asks for.
 pub const API_KEY: &str = "s3cret-key";
@@ -128,6 +131,15 @@ impl ConfigService {
     /// The requests since the last call.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.script.0.lock().unwrap().seen)
+    }
+
+    /// Waits for a request.
+    pub async fn asked(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.seen().is_empty() {
+            assert!(Instant::now() < deadline, "nobody asks the service");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Stores a version as somebody else would.
