@@ -105,9 +105,16 @@
 //! | --- | --- |
 //! | `json`, `text`, `raw` | modules `decoders` and `encoders`, by format |
 //! | `transforms` | module `transforms` |
-//! | `schemars` | the JSON Schema of a configuration that implements `schemars::JsonSchema` becomes part of the library |
+//! | `schemars` | the JSON Schema of a configuration that implements `schemars::JsonSchema` becomes part of the library; see below |
 //! | `http` | the HTTP part of [`retry`] |
 //! | `testing` | module `testing`: a connector in a test, without the runtime |
+//!
+//! # The schema of a configuration
+//!
+//! With the feature `schemars`, a configuration that derives `schemars::JsonSchema` is checked before the connector is opened: what does
+//! not fit is told with its file, line and key, by `iggy-connectors check` too. A text from the environment gets the type that the schema
+//! says. A key that is a [`kit::Secret`], or has `#[schemars(extend("writeOnly" = true))]`, is shown by the runtime nowhere. Without the
+//! feature everything works, and `serde` tells what does not fit when the connector is opened.
 
 mod config;
 mod connector;

@@ -6,6 +6,7 @@ use iggy_connector_sdk::{
     ConsumedMessage, Error, MessagesMetadata, Sink, TopicMetadata, async_trait, sink::Batch,
     sink_connector,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::{
     fs::{File, OpenOptions},
@@ -24,7 +25,7 @@ pub struct FileSink {
 }
 
 /// `[plugin_config]` of the sink.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSinkConfig {
     /// The file; made when missing, in a folder that exists.

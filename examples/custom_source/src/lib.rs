@@ -11,6 +11,7 @@ use iggy_connector_sdk::{
     ConnectorState, Error, ProducedMessage, ProducedMessages, Schema, Source, async_trait,
     source::SourceBatchResult, source_connector,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
     fs::File,
@@ -31,7 +32,7 @@ pub struct LineSource {
 }
 
 /// `[plugin_config]` of the source.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LineSourceConfig {
     /// The file to follow.

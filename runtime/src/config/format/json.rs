@@ -1,17 +1,44 @@
 //! JSON, with repeated keys refused: `serde_json` alone would take the last one without a word.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, value::RawValue};
 
-use super::{Malformed, Tree, tree};
+use super::{Breaks, Malformed, Tree, tree};
+use crate::config::{
+    path::{element, field},
+    problem::Lines,
+};
 
 pub(super) fn parse(text: &str) -> Result<Tree, Malformed> {
-    tree(value(text)?)
+    let root = value(text)?;
+    let mut lines = Lines::new();
+    if let Ok(raw) = serde_json::from_str(text) {
+        note(raw, "", (text, &Breaks::of(text)), &mut lines);
+    }
+    tree(root, lines)
+}
+
+/// Notes the line in which each value begins; a raw value is a part of the text.
+fn note(raw: &RawValue, path: &str, whole: (&str, &Breaks), lines: &mut Lines) {
+    let (text, breaks) = whole;
+    let place = raw.get().as_ptr().addr() - text.as_ptr().addr();
+    if !path.is_empty() {
+        lines.insert(path.to_owned(), breaks.line(place));
+    }
+    if let Ok(table) = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()) {
+        for (key, value) in table {
+            note(value, &field(path, &key), whole, lines);
+        }
+    } else if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+        for (index, value) in list.into_iter().enumerate() {
+            note(value, &element(path, index), whole, lines);
+        }
+    }
 }
 
 /// Reads any value, not only a table.
@@ -94,6 +121,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn every_value_has_its_line() {
+        let text = "{\n\"a\": 1,\n\"b\": {\"c\":\n[true,\n{\"d\": 2}]}}";
+        let lines = parse(text).unwrap().lines;
+        for (path, line) in [
+            ("a", 2),
+            ("b", 3),
+            ("b.c", 4),
+            ("b.c[0]", 4),
+            ("b.c[1].d", 5),
+        ] {
+            assert_eq!(lines.get(path), Some(&line), "{path}");
+        }
+    }
 
     #[test]
     fn every_type_of_value_is_read() {

@@ -76,8 +76,22 @@ impl Malformed {
     }
 }
 
-/// Takes the values of a file without lines.
-fn tree(root: Value) -> Result<Tree, Malformed> {
+/// Where the lines of a text end.
+struct Breaks(Vec<usize>);
+
+impl Breaks {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(place, _)| place).collect())
+    }
+
+    /// The line, from 1, of a place in the text.
+    fn line(&self, place: usize) -> usize {
+        self.0.partition_point(|end| *end < place) + 1
+    }
+}
+
+/// Takes the values of a file.
+fn tree(root: Value, lines: Lines) -> Result<Tree, Malformed> {
     let values = match root {
         Value::Object(values) => values,
         // An empty YAML file.
@@ -89,10 +103,7 @@ fn tree(root: Value) -> Result<Tree, Malformed> {
             ));
         }
     };
-    Ok(Tree {
-        values,
-        lines: Lines::new(),
-    })
+    Ok(Tree { values, lines })
 }
 
 #[cfg(test)]

@@ -6,16 +6,15 @@ use toml::{
     de::{DeArray, DeFloat, DeInteger, DeTable, DeValue},
 };
 
-use super::{Malformed, Tree};
+use super::{Breaks, Malformed, Tree};
 use crate::config::{
     path::{element, field},
     problem::Lines,
 };
 
 pub(super) fn parse(text: &str) -> Result<Tree, Malformed> {
-    let breaks = text.match_indices('\n').map(|(place, _)| place).collect();
     let mut reader = Reader {
-        breaks,
+        breaks: Breaks::of(text),
         lines: Lines::new(),
     };
     let table = DeTable::parse(text).map_err(|error| {
@@ -30,8 +29,7 @@ pub(super) fn parse(text: &str) -> Result<Tree, Malformed> {
 }
 
 struct Reader {
-    /// Where each line ends.
-    breaks: Vec<usize>,
+    breaks: Breaks,
     lines: Lines,
 }
 
@@ -72,9 +70,8 @@ impl Reader {
         Ok(array)
     }
 
-    /// The line, from 1, of a place in the text.
     fn line(&self, place: usize) -> usize {
-        self.breaks.partition_point(|end| *end < place) + 1
+        self.breaks.line(place)
     }
 }
 

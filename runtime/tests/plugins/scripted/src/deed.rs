@@ -42,7 +42,13 @@ pub async fn perform(deed: &str) -> Result<(), Error> {
             info!(rows = 3, table = "events", "written");
             Ok(())
         }
-        _ => Ok(()),
+        _ => match deed.strip_prefix("say ") {
+            Some(text) => {
+                info!(text, "asked to say {text}");
+                Err(Error::fatal(format!("it was to say {text}")))
+            }
+            None => Ok(()),
+        },
     }
 }
 
