@@ -67,8 +67,9 @@ fn finish_properties(properties: &mut Map<String, Value>) {
         let Value::Object(table) = schema else {
             continue;
         };
-        // A secret's default would stand there as what is shown of it.
-        if table.get("default").and_then(Value::as_str) == Some(HIDDEN) {
+        // A secret's default would stand there as what is shown of it; a table's repeats those of its keys.
+        let default = table.get("default");
+        if default.is_some_and(|default| default == HIDDEN || default.is_object()) {
             table.remove("default");
         }
         if let Some(Value::Array(names)) = table.remove(ALIASES) {
