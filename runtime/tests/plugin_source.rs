@@ -36,7 +36,8 @@ async fn a_polled_batch_arrives_whole() {
         Traits {
             exclusive: true,
             max_unsettled: 3,
-            max_in_flight: 4
+            max_in_flight: 4,
+            drains: false
         }
     );
     let polled = source.poll(&CancellationToken::new()).await.unwrap();

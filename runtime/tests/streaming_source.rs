@@ -7,7 +7,10 @@ mod harness {
     pub mod daemon;
 }
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use harness::{
     broker::{self, Broker, Topic, eventually},
@@ -19,6 +22,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -60,7 +64,76 @@ impl Client {
     }
 }
 
+/// A client that sends without a pause, for as long as it can.
+struct Flood {
+    sending: JoinHandle<()>,
+    hearing: JoinHandle<()>,
+    /// What the source has said that it has sent.
+    taken: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Flood {
+    fn begin(client: Client, prefix: &str) -> Self {
+        let (mut write, mut answers) = (client.write, client.answers);
+        let prefix = prefix.to_owned();
+        let taken = Arc::new(Mutex::new(BTreeSet::new()));
+        let heard = taken.clone();
+        Self {
+            sending: tokio::spawn(async move {
+                for number in 0.. {
+                    let line = format!("send {prefix}-{number}\n");
+                    if write.write_all(line.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            }),
+            hearing: tokio::spawn(async move {
+                while let Ok(Some(answer)) = answers.next_line().await {
+                    let text = answer.strip_prefix("sent ").unwrap().to_owned();
+                    heard.lock().unwrap().insert(text);
+                }
+            }),
+            taken,
+        }
+    }
+
+    fn taken(&self) -> BTreeSet<String> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// Waits until so many more have been taken.
+    async fn goes_on(&self, more: usize) {
+        let wanted = self.taken().len() + more;
+        eventually(true, async || self.taken().len() >= wanted).await;
+    }
+
+    /// What was taken until the source has sent its clients away.
+    async fn end(self) -> BTreeSet<String> {
+        self.hearing.await.unwrap();
+        self.sending.abort();
+        Arc::into_inner(self.taken).unwrap().into_inner().unwrap()
+    }
+}
+
+/// What stands in the topic, each once.
+async fn once(topic: &Topic) -> BTreeSet<String> {
+    let texts = topic.texts(0).await;
+    let count = texts.len();
+    let texts: BTreeSet<_> = texts.into_iter().collect();
+    assert_eq!(texts.len(), count, "something came twice");
+    texts
+}
+
 fn home(broker: &Broker, topic: &Topic) -> Home {
+    home_with(broker, topic, "")
+}
+
+/// Small batches keep the channel full.
+fn home_of_small_batches(broker: &Broker, topic: &Topic) -> Home {
+    home_with(broker, topic, "batch_length = 10")
+}
+
+fn home_with(broker: &Broker, topic: &Topic, stream: &str) -> Home {
     let config = format!(
         r#"
 [iggy]
@@ -74,6 +147,7 @@ path = "libline_server_source"
 stream = "{}"
 topic = "{}"
 schema = "text"
+{stream}
 [sources.lines.plugin_config]
 address_file = "address"
 "#,
@@ -218,4 +292,79 @@ async fn a_start_that_fails_is_begun_again_and_loses_nothing() {
     assert!(texts.contains(&"one".to_owned()) && texts.contains(&"two".to_owned()));
     status(&daemon, "running").await;
     daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn everything_that_was_taken_arrives_when_the_daemon_is_stopped_under_load() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let home = home_of_small_batches(&broker, &topic);
+    let mut taken = BTreeSet::new();
+    for round in 0..4 {
+        // The address is that of the daemon of before.
+        let _ = std::fs::remove_file(home.path().join("address"));
+        let mut daemon = home.start().await;
+        let flood = Flood::begin(Client::connect(&home).await, &round.to_string());
+        flood.goes_on(1200 + 700 * round).await;
+        daemon.signal(rustix::process::Signal::TERM);
+        let status = daemon.ended().await;
+        assert_eq!(status.code(), Some(0), "{}", daemon.stderr().text());
+        taken.extend(flood.end().await);
+        let missing: Vec<_> = taken.difference(&once(&topic).await).cloned().collect();
+        let count = missing.len();
+        assert!(
+            missing.is_empty(),
+            "round {round}: {count} of {}",
+            taken.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pause_delivers_what_was_taken_and_loses_and_repeats_nothing() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let home = home_of_small_batches(&broker, &topic);
+    let daemon = home.start().await;
+    let flood = Flood::begin(Client::connect(&home).await, "flood");
+    for _ in 0..4 {
+        flood.goes_on(1500).await;
+        assert_eq!(daemon.post("/sources/lines/pause").await.0, 202);
+        status(&daemon, "paused").await;
+        let missing: Vec<_> = flood
+            .taken()
+            .difference(&once(&topic).await)
+            .cloned()
+            .collect();
+        assert!(missing.is_empty(), "{} are missing", missing.len());
+        assert_eq!(daemon.post("/sources/lines/resume").await.0, 202);
+        status(&daemon, "running").await;
+    }
+    flood.goes_on(1500).await;
+    daemon.interrupt().await;
+    let taken = flood.end().await;
+    let missing: Vec<_> = taken.difference(&once(&topic).await).cloned().collect();
+    assert!(missing.is_empty(), "{} are missing", missing.len());
+}
+
+#[tokio::test]
+async fn a_stop_while_the_broker_is_away_says_that_something_is_left() {
+    for load in ["send one", "fill more-"] {
+        let broker = Broker::embedded(|_| ()).await;
+        let topic = broker.topic(1).await;
+        let home = home(&broker, &topic);
+        let mut daemon = home.start().await;
+        let mut client = Client::connect(&home).await;
+        assert_eq!(client.ask("ack before").await, "before Ok(Delivered)");
+        let stopped = broker.stop().await;
+        client.ask(load).await;
+        while load != "send one" && client.ask(load).await != "full 0" {}
+        daemon.signal(rustix::process::Signal::TERM);
+        let status = daemon.ended().await;
+        daemon.output_closed().await;
+        let log = format!("{}{}", daemon.stdout().text(), daemon.stderr().text());
+        assert!(log.contains("the source was not drained"), "{load}: {log}");
+        assert_eq!(status.code(), Some(0), "{log}");
+        drop(stopped);
+    }
 }

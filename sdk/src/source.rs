@@ -110,8 +110,10 @@ pub trait Source: Send + Sync {
     ///   also those in tasks that it has started, the source has ended and the connector stops cleanly.
     /// - It returns an error: what was sent is still offered, senders that are left are closed, and the runtime does what the error's
     ///   class says. After a transient one `start` is called again, with growing waits. A panic stops the connector.
-    /// - The source is closed: sending fails and [`SourceSender::closed`] returns. Five seconds later it is dropped at its next
+    /// - The source is closed, after what was sent has been delivered: sending fails and [`SourceSender::closed`] returns. Five seconds later it is dropped at its next
     ///   `await`.
+    ///
+    /// A pause does not end it: while the connector is paused sending waits, and goes on when it is resumed.
     ///
     /// It must not block its thread, of which a plugin has one by default: neither polls nor health checks would go on.
     async fn start(&self, sender: SourceSender) -> Result<(), Error> {

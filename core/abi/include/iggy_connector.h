@@ -188,6 +188,8 @@ typedef struct {
   uint32_t max_unsettled; /* sinks; 0 means 1 */
   uint32_t max_in_flight; /* sources; 0 means 1 */
   iggy_slice streams;     /* streams that the plugin proposes, as a JSON array, or empty; reserved: a host may ignore it */
+  uint32_t drains;        /* sources; 1 when it hands out what it holds when a poll says draining; 0, or absent: not polled at the end */
+  uint32_t reserved;      /* zero */
 } iggy_traits;
 
 /*
@@ -328,6 +330,12 @@ typedef struct {
   uint32_t max_messages; /* 0: as many as it likes */
   uint64_t max_wait_ms;  /* for the first message; 0: as long as it likes */
   uint64_t linger_us;    /* how long the first message may wait for others; 0, or absent: as long as it likes */
+  /*
+   * 1, only where iggy_traits.drains is 1: the connector is being stopped or paused. Take nothing in and do not wait: return what is
+   * held, until a poll brings no message and no state. A later poll with 0, or absent, says that the source goes on as before.
+   */
+  uint32_t draining;
+  uint32_t reserved; /* zero */
 } iggy_poll_request;
 
 #define IGGY_UNDELIVERED_FILTERED 1u      /* a transform took it out */

@@ -61,6 +61,11 @@ pub struct Traits {
     /// The streams that the plugin proposes, as the text of one JSON array; empty when it proposes none. Reserved: a host may
     /// ignore it.
     pub streams: Slice,
+    /// Sources: 1 when it holds messages that it has taken from the outside for good, and hands them out when it is polled with
+    /// [`crate::source::PollRequest::draining`]. 0: it is not polled once the connector is being stopped or paused.
+    pub drains: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 // SAFETY: plain addresses; reading through them is the reader's obligation (`Slice`).
@@ -69,7 +74,7 @@ unsafe impl Send for Traits {}
 unsafe impl Sync for Traits {}
 // SAFETY: `repr(C)`, a multiple of eight bytes without padding.
 unsafe impl Grows for Traits {
-    const V1_SIZE: usize = size_of::<Self>();
+    const V1_SIZE: usize = std::mem::offset_of!(Self, drains);
 }
 // SAFETY: `size` is the first member.
 unsafe impl Measured for Traits {}

@@ -42,6 +42,14 @@ pub struct PollRequest {
     pub max_wait_ms: u64,
     /// How long the first message may wait for others to make a fuller batch, in µs; 0 means as long as the guest likes.
     pub linger_us: u64,
+    /// 1 when the source is to be drained, else 0. Only for one whose [`crate::instance::Traits::drains`] is 1: the connector is being
+    /// stopped or paused, and asks on until a poll brings no message and no state, or until it has waited long enough.
+    ///
+    /// The guest takes nothing in from the outside and does not wait for messages: it returns what it holds, at last nothing. A later
+    /// poll without this sign says that it goes on as before.
+    pub draining: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Tells what became of a polled batch.

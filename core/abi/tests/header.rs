@@ -209,7 +209,9 @@ fn structs() -> Facts {
             exclusive,
             max_unsettled,
             max_in_flight,
-            streams
+            streams,
+            drains,
+            reserved
         }
     );
     layout!(
@@ -297,7 +299,9 @@ fn structs() -> Facts {
             size,
             max_messages,
             max_wait_ms,
-            linger_us
+            linger_us,
+            draining,
+            reserved
         }
     );
     layout!(

@@ -290,6 +290,17 @@ pub trait SourcePlugin: Send + Sync {
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<Polled, Failure>> + Send;
 
+    /// As [`SourcePlugin::poll`], but asks a source that can be drained for what it holds already: it takes nothing in from the
+    /// outside until it is polled again, and at last returns neither messages nor a state.
+    ///
+    /// # Errors
+    ///
+    /// As [`SourcePlugin::poll`].
+    fn drain(
+        &self,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Result<Polled, Failure>> + Send;
+
     /// Tells what became of a batch, once for each successful poll, in the order of the polls.
     ///
     /// # Errors

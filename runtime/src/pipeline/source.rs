@@ -8,6 +8,8 @@
 //! missing, the save of the state, the plugin's own settling.
 //!
 //! Where delivery is at most once, the state is saved before the only attempt at sending.
+//!
+//! A source that holds messages which it has taken for good is drained after the stop: polled until it has no more, for [`DRAIN`].
 
 mod load;
 mod poller;
@@ -15,19 +17,29 @@ mod routes;
 mod settler;
 mod shipper;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use iggy_connector_message::TopicMetadata;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use self::{load::Sum, poller::Poller, routes::Routes, settler::Settler, shipper::Shipper};
+use self::{
+    load::Sum,
+    poller::{More, Poller},
+    routes::Routes,
+    settler::Settler,
+    shipper::Shipper,
+};
 use super::{
     Attempts, Failure, FailureKind, GivenUp, Monitor, Producer, SourcePlugin, Stages, StateStore,
     policy::Policy,
 };
 use crate::config::spec::{self, Delivery};
+
+/// How long after a stop a source may be drained, with all the attempts that sending takes.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// One `[[streams]]` entry of a source.
 pub struct Output {
@@ -51,6 +63,8 @@ pub struct Source<'a, P, S, D> {
     pub verbose: bool,
     /// How many batches may be between their poll and their result; 0 counts as 1.
     pub max_in_flight: u32,
+    /// Whether the plugin holds messages that are still to be had after the stop.
+    pub drains: bool,
     pub monitor: &'a Monitor,
 }
 
@@ -92,7 +106,12 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
         let in_flight = self.max_in_flight.max(1) as usize;
         let (polled, to_send) = mpsc::channel(in_flight);
         let (sent, to_settle) = mpsc::channel(in_flight);
-        let halt = stop.child_token();
+        // Ends what is under way. What is drained is sent, saved and settled as at any other time, and so it comes later then.
+        let halt = match self.drains {
+            true => CancellationToken::new(),
+            false => stop.child_token(),
+        };
+        let asking = halt.child_token();
         // Whatever is not about Iggy's answer to messages has no end.
         let retry = self.policy.retry().without_end();
         let poller = Poller {
@@ -100,6 +119,7 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             poll_interval: self.poll_interval,
             retry,
             permits: Arc::new(Semaphore::new(in_flight)),
+            drains: self.drains,
             monitor: self.monitor,
         };
         let mut shipper = Shipper {
@@ -117,15 +137,42 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             verbose: self.verbose,
             monitor: self.monitor,
         };
-        let (ended, delivered, settled) = tokio::join!(
-            poller.run(polled, &halt),
-            shipper.run(to_send, sent, producer, &halt),
-            settler.run(to_settle, &halt)
-        );
-        [delivered, settled, ended]
+        let stages = async {
+            tokio::join!(
+                poller.run(polled, &asking, &halt),
+                shipper.run(to_send, sent, producer, &halt),
+                settler.run(to_settle, &halt)
+            )
+        };
+        let (ended, delivered, settled) = tokio::select! {
+            biased;
+            never = follow(stop, &asking, &halt) => match never {},
+            ended = stages => ended,
+        };
+        let is_drained = delivered.is_ok() && settled.is_ok() && ended == Ok(More::No);
+        if self.drains && stop.is_cancelled() && !is_drained {
+            warn!(
+                within = ?DRAIN,
+                "the source was not drained: what it still holds in memory is lost when it is closed"
+            );
+        }
+        [delivered, settled, ended.map(drop)]
             .into_iter()
             .try_for_each(|ended| ended.or_else(unless_stopped))
     }
+}
+
+/// Ends the polls at the stop, and everything a while later.
+async fn follow(
+    stop: &CancellationToken,
+    asking: &CancellationToken,
+    halt: &CancellationToken,
+) -> Infallible {
+    stop.cancelled().await;
+    asking.cancel();
+    tokio::time::sleep(DRAIN).await;
+    halt.cancel();
+    std::future::pending().await
 }
 
 /// Makes a batch's state durable, however long it takes.

@@ -29,6 +29,8 @@ pub struct Traits {
     pub max_unsettled: u32,
     /// Sources: batches that may be polled before the first is settled, at least 1.
     pub max_in_flight: u32,
+    /// Sources: it holds messages that it hands out when it is drained.
+    pub drains: bool,
 }
 
 impl Value for Traits {
@@ -42,6 +44,7 @@ impl Value for Traits {
             exclusive: wire.exclusive != 0,
             max_unsettled: wire.max_unsettled.clamp(1, MOST_IN_FLIGHT),
             max_in_flight: wire.max_in_flight.clamp(1, MOST_IN_FLIGHT),
+            drains: wire.drains != 0,
         })
     }
 }
@@ -88,6 +91,8 @@ impl Lent {
 
 #[cfg(test)]
 mod tests {
+    use iggy_connector_abi::Grows as _;
+
     use super::*;
 
     fn read_of(traits: &abi::instance::Traits) -> Result<Traits, String> {
@@ -102,6 +107,8 @@ mod tests {
             max_unsettled: 0,
             max_in_flight: u32::MAX,
             streams: Slice::of(b"[]"),
+            drains: 1,
+            reserved: 0,
         }
     }
 
@@ -123,6 +130,7 @@ mod tests {
             exclusive: true,
             max_unsettled: 1,
             max_in_flight: MOST_IN_FLIGHT,
+            drains: true,
         };
         assert_eq!(read_of(&good()), Ok(expected));
         assert_eq!(read_of(&newer.known), Ok(expected));
@@ -130,9 +138,18 @@ mod tests {
     }
 
     #[test]
+    fn an_older_plugin_is_not_drained() {
+        let older = abi::instance::Traits {
+            size: abi::instance::Traits::V1_SIZE as u32,
+            ..good()
+        };
+        assert!(!read_of(&older).unwrap().drains);
+    }
+
+    #[test]
     fn traits_that_are_shorter_than_in_the_first_version_are_refused() {
         let short = abi::instance::Traits {
-            size: size_of::<abi::instance::Traits>() as u32 - 8,
+            size: abi::instance::Traits::V1_SIZE as u32 - 8,
             ..good()
         };
         assert!(read_of(&short).unwrap_err().contains("shorter"));

@@ -27,7 +27,7 @@ pub struct Source {
     entries: symbols::Source,
     traits: Traits,
     deadlines: Deadlines,
-    request: Arc<abi::source::PollRequest>,
+    wishes: Wishes,
     /// The poll that is under way. It stands here and not in its future, so that dropping the future loses no batch.
     polling: Mutex<Option<Ticket<ProducedBatch>>>,
 }
@@ -64,7 +64,7 @@ impl Source {
             entries,
             traits,
             deadlines: open.deadlines,
-            request: Arc::new(Wishes::default().wire()),
+            wishes: Wishes::default(),
             polling: Mutex::new(None),
         })
     }
@@ -72,10 +72,7 @@ impl Source {
     /// The same source, asked for this with each poll.
     #[must_use]
     pub fn wishing(self, wishes: Wishes) -> Self {
-        Self {
-            request: Arc::new(wishes.wire()),
-            ..self
-        }
+        Self { wishes, ..self }
     }
 
     /// What the instance told about itself when it opened.
@@ -119,9 +116,30 @@ impl Source {
         }
     }
 
-    fn start_poll(&self) -> Result<Ticket<ProducedBatch>, Failure> {
+    /// Polls until `stop` and a moment, for something new or for what is left.
+    async fn ask(&self, asked: Asked, stop: &CancellationToken) -> Result<Polled, Failure> {
+        let mut polling = self.polling.lock().await;
+        loop {
+            if stop.is_cancelled() && polling.is_none() {
+                return Err(Failure::new(FailureKind::Cancelled, "poll was stopped"));
+            }
+            let ticket = match &mut *polling {
+                Some(ticket) => ticket,
+                none => none.insert(self.start_poll(asked)?),
+            };
+            let polled = ticket.polled(Limit::Stop(stop, self.deadlines.poll)).await;
+            let only_dropped = ticket.was_dropped();
+            *polling = None;
+            match polled {
+                Err(failure) if failure.kind == FailureKind::Cancelled && only_dropped => {}
+                polled => return polled,
+            }
+        }
+    }
+
+    fn start_poll(&self, asked: Asked) -> Result<Ticket<ProducedBatch>, Failure> {
         let poll = self.entries.poll;
-        let request: Arc<abi::source::PollRequest> = self.request.clone();
+        let request = Arc::new(self.wishes.wire(asked));
         let wire = Arc::as_ptr(&request);
         let instance = self.handle.instance();
         instance.call(
@@ -169,23 +187,11 @@ impl Ticket<ProducedBatch> {
 
 impl SourcePlugin for Source {
     async fn poll(&self, stop: &CancellationToken) -> Result<Polled, Failure> {
-        let mut polling = self.polling.lock().await;
-        loop {
-            if stop.is_cancelled() && polling.is_none() {
-                return Err(Failure::new(FailureKind::Cancelled, "poll was stopped"));
-            }
-            let ticket = match &mut *polling {
-                Some(ticket) => ticket,
-                none => none.insert(self.start_poll()?),
-            };
-            let polled = ticket.polled(Limit::Stop(stop, self.deadlines.poll)).await;
-            let only_dropped = ticket.was_dropped();
-            *polling = None;
-            match polled {
-                Err(failure) if failure.kind == FailureKind::Cancelled && only_dropped => {}
-                polled => return polled,
-            }
-        }
+        self.ask(Asked::More, stop).await
+    }
+
+    async fn drain(&self, stop: &CancellationToken) -> Result<Polled, Failure> {
+        self.ask(Asked::Rest, stop).await
     }
 
     async fn settle(&self, poll: u64, settlement: Settlement) -> Result<(), Failure> {
@@ -206,8 +212,17 @@ pub struct Wishes {
     pub linger: Option<Duration>,
 }
 
+/// What a poll is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// Whatever comes.
+    More,
+    /// What the source holds already.
+    Rest,
+}
+
 impl Wishes {
-    fn wire(self) -> abi::source::PollRequest {
+    fn wire(self, asked: Asked) -> abi::source::PollRequest {
         let micros = |linger: Duration| u64::try_from(linger.as_micros()).unwrap_or(u64::MAX);
         abi::source::PollRequest {
             size: size_of::<abi::source::PollRequest>() as u32,
@@ -215,6 +230,8 @@ impl Wishes {
             max_wait_ms: 0,
             // At the fence 0 says nothing.
             linger_us: self.linger.map_or(0, |linger| micros(linger).max(1)),
+            draining: u32::from(asked == Asked::Rest),
+            reserved: 0,
         }
     }
 }
@@ -299,7 +316,8 @@ mod tests {
                 max_messages: 7,
                 linger,
             };
-            let wire = wishes.wire();
+            let wire = wishes.wire(Asked::More);
+            assert_eq!((wire.draining, wishes.wire(Asked::Rest).draining), (0, 1));
             (wire.max_messages, wire.max_wait_ms, wire.linger_us)
         };
         assert_eq!(wire(None), (7, 0, 0));

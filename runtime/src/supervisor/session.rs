@@ -63,6 +63,7 @@ pub(super) async fn produce(source: &Source, run: &Run) -> Result<(), Failure> {
         outputs: &source.outputs,
         poll_interval: outputs[0].poll_interval,
         max_in_flight: source.plugin.traits().max_in_flight,
+        drains: source.plugin.traits().drains,
         delivery: source.built.spec.delivery,
         policy: source.built.policy(dead_letters.as_ref(), run),
         verbose: source.built.spec.verbose,

@@ -135,6 +135,8 @@ async fn create<A, F: SinkConstructor<A>>(
             max_unsettled: sink.max_unsettled(),
             max_in_flight: 0,
             streams: Slice::EMPTY,
+            drains: 0,
+            reserved: 0,
         },
         instance: Instance {
             span,

@@ -136,6 +136,8 @@ async fn create<A, F: SourceConstructor<A>>(
             max_unsettled: 0,
             max_in_flight: source.max_in_flight(),
             streams: Slice::EMPTY,
+            drains: u32::from(source.drains()),
+            reserved: 0,
         },
         instance: Instance {
             span,
@@ -156,6 +158,7 @@ fn wishes(request: &PollRequest) -> Wishes {
             0 => None,
             micros => Some(Duration::from_micros(micros)),
         },
+        draining: request.draining != 0,
     }
 }
 

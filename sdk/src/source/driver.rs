@@ -33,6 +33,8 @@ pub(crate) struct Wishes {
     pub(crate) max_wait: Option<Duration>,
     /// How long a streaming source's first message waits for others.
     pub(crate) linger: Option<Duration>,
+    /// A streaming source takes nothing more, and returns what it holds.
+    pub(crate) draining: bool,
 }
 
 impl Wishes {
@@ -63,6 +65,11 @@ impl Driver {
             (0, Some(_)) => USUAL_IN_FLIGHT,
             (own, _) => own.max(1),
         }
+    }
+
+    /// Whether it holds messages that a poll with [`Wishes::draining`] returns.
+    pub(crate) fn drains(&self) -> bool {
+        self.stream.is_some()
     }
 
     pub(crate) fn exclusive(&self) -> bool {

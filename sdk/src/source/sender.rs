@@ -20,8 +20,13 @@ use crate::{ConnectorState, Error};
 /// The channel holds about a thousand messages, fewer when they are large. When it is full the sending waits, and with it whatever the
 /// messages are read from. What was sent is in memory only until it is confirmed: a source that may not lose a message keeps it
 /// outside until [`SourceSender::send_acked`] or [`crate::Source::commit`] says so, or has a state to go on from
-/// ([`SourceSender::send_batch`]). When the connector is stopped, batches that are on their way are finished; what is still in the
-/// channel then is gone, and its [`Ack`]s say that they do not know.
+/// ([`SourceSender::send_batch`]).
+///
+/// When the connector is stopped or paused, it is drained: from then on the sending waits, and what is in the channel is delivered, its
+/// state saved and its [`Ack`]s told. After a stop the source is then closed, and whoever waits to send gets [`Closed`]; after a pause
+/// the same senders go on when the connector is resumed, and `start` has noticed nothing. Draining ends after five seconds, for example
+/// when Iggy is out of reach: if the source is closed then, what is left in the channel is gone, and its [`Ack`]s say that they do not
+/// know. It is also gone when the connector fails or the process is killed.
 ///
 /// Messages that one task sends one after another keep their order. A future of this type that is dropped while it waits for room
 /// has sent nothing.
@@ -68,7 +73,7 @@ pub struct Closed;
 /// Why a message could not be sent at once; it is given back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrySendError {
-    /// The channel is full.
+    /// The channel is full, or is being drained.
     Full(Box<SourceMessage>),
     /// As [`Closed`].
     Closed(Box<SourceMessage>),
@@ -87,7 +92,7 @@ impl SourceSender {
         self.run.decline();
     }
 
-    /// Sends a message; waits while the channel is full.
+    /// Sends a message; waits while the channel is full and while it is drained.
     ///
     /// # Errors
     ///
@@ -96,7 +101,7 @@ impl SourceSender {
         self.run.send(Entry::of(message)).await
     }
 
-    /// Sends messages and the source's state after them; waits while the channel is full. Either all of them are sent or none.
+    /// Sends messages and the source's state after them; waits as [`SourceSender::send`] does. Either all of them are sent or none.
     ///
     /// The state is saved once Iggy has confirmed these messages and all that were sent before. `None` leaves the saved one as it is.
     /// Without messages it is a state alone.
@@ -152,7 +157,8 @@ impl SourceSender {
         self.run.is_closed()
     }
 
-    /// Waits until nothing is taken any more, for a source that has to be told to end: `start` has a few seconds from then on.
+    /// Waits until nothing is taken any more, for a source that has to be told to end: `start` has a few seconds from then on. What
+    /// was in the channel has been delivered by then, if that could be done ([`SourceSender`]).
     pub async fn closed(&self) {
         self.run.closed().await;
     }
@@ -201,7 +207,7 @@ impl fmt::Display for Closed {
 impl fmt::Display for TrySendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full(_) => f.write_str("the source's channel is full"),
+            Self::Full(_) => f.write_str("the source's channel is full or being drained"),
             Self::Closed(_) => Closed.fmt(f),
         }
     }

@@ -69,6 +69,7 @@ impl Stream {
     /// It may be dropped at any time: what is not returned is there for the next poll.
     pub(super) async fn next(&self, poll: u64, wishes: Wishes) -> Result<Arc<SourceBatch>, Fault> {
         let deadline = wishes.max_wait.map(|wait| Instant::now() + wait);
+        self.shared.hold(wishes.draining);
         loop {
             let mut changed = pin!(self.shared.changed.notified());
             // What changes from here on is noticed.

@@ -1,4 +1,4 @@
-//! The first stage of a source: asks the plugin for batches, as long as there are permits.
+//! The first stage of a source: asks the plugin for batches, as long as there are permits, and after the stop for what it still holds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tracing::info;
 use super::InFlight;
 use crate::{
     config::spec,
-    pipeline::{Attempts, Failure, Monitor, Polled, SourcePlugin},
+    pipeline::{Attempts, Failure, FailureKind, Monitor, Polled, SourcePlugin},
 };
 
 /// The first stage: asks the plugin for batches, as long as there are permits.
@@ -18,18 +18,45 @@ pub(super) struct Poller<'a, P> {
     pub(super) poll_interval: Duration,
     pub(super) retry: spec::Backoff,
     pub(super) permits: Arc<Semaphore>,
+    /// Whether the plugin is asked for what it holds after the stop.
+    pub(super) drains: bool,
     pub(super) monitor: &'a Monitor,
 }
 
+/// Whether the source may hold more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    Yes,
+    No,
+}
+
 impl<P: SourcePlugin> Poller<'_, P> {
+    /// Asks for batches until `asking` is over, and then for what is left until `halt`.
     pub(super) async fn run(
         &self,
         polled: mpsc::Sender<InFlight<Polled>>,
+        asking: &CancellationToken,
         halt: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let mut attempts = Attempts::new("poll", self.retry, self.monitor, halt);
-        while let Some(permit) = self.permit(halt).await {
-            let batch = match self.plugin.poll(halt).await {
+    ) -> Result<More, Failure> {
+        match self.gather(&polled, asking).await {
+            Ok(More::Yes) => {}
+            Err(failure) if failure.kind == FailureKind::Cancelled => {}
+            ended => return ended,
+        }
+        match self.drains {
+            true => self.drain(&polled, halt).await,
+            false => Ok(More::Yes),
+        }
+    }
+
+    async fn gather(
+        &self,
+        polled: &mpsc::Sender<InFlight<Polled>>,
+        asking: &CancellationToken,
+    ) -> Result<More, Failure> {
+        let mut attempts = Attempts::new("poll", self.retry, self.monitor, asking);
+        while let Some(permit) = self.permit(asking).await {
+            let batch = match self.plugin.poll(asking).await {
                 Ok(batch) => batch,
                 Err(failure) => {
                     attempts.pause(failure).await?;
@@ -37,42 +64,81 @@ impl<P: SourcePlugin> Poller<'_, P> {
                 }
             };
             attempts.done();
-            let (received, ended) = (batch.messages.len(), batch.ended);
-            self.monitor.counters.produced(received);
-            let in_flight = InFlight {
-                poll: batch.poll,
-                received,
-                batch,
-                permit,
-            };
-            // The sender reads until this side is closed, so nothing that was polled is left without a result.
-            if polled.send(in_flight).await.is_err() {
-                return Ok(());
+            let was_empty = batch.messages.is_empty();
+            if self.pass(batch, permit, polled).await == More::No {
+                return Ok(More::No);
             }
-            if ended {
-                info!("the source has ended");
-                return Ok(());
-            }
-            if received == 0 {
-                self.rest(halt).await;
+            if was_empty {
+                self.rest(asking).await;
             }
         }
-        Ok(())
+        Ok(More::Yes)
     }
 
-    /// `None` when the connector is being stopped.
-    async fn permit(&self, halt: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+    /// Asks for what the source holds, until it holds nothing.
+    async fn drain(
+        &self,
+        polled: &mpsc::Sender<InFlight<Polled>>,
+        halt: &CancellationToken,
+    ) -> Result<More, Failure> {
+        let mut attempts = Attempts::new("drain", self.retry, self.monitor, halt);
+        while let Some(permit) = self.permit(halt).await {
+            let batch = match self.plugin.drain(halt).await {
+                Ok(batch) => batch,
+                Err(failure) => {
+                    attempts.pause(failure).await?;
+                    continue;
+                }
+            };
+            attempts.done();
+            let is_last = batch.messages.is_empty() && batch.state.is_none();
+            let more = self.pass(batch, permit, polled).await;
+            if is_last || more == More::No {
+                return Ok(More::No);
+            }
+        }
+        Ok(More::Yes)
+    }
+
+    /// Hands a batch on. Nothing follows when the source has ended, or when nobody takes it.
+    async fn pass(
+        &self,
+        batch: Polled,
+        permit: OwnedSemaphorePermit,
+        polled: &mpsc::Sender<InFlight<Polled>>,
+    ) -> More {
+        let (received, ended) = (batch.messages.len(), batch.ended);
+        self.monitor.counters.produced(received);
+        let in_flight = InFlight {
+            poll: batch.poll,
+            received,
+            batch,
+            permit,
+        };
+        // The sender reads until this side is closed, so nothing that was polled is left without a result.
+        if polled.send(in_flight).await.is_err() {
+            return More::No;
+        }
+        if ended {
+            info!("the source has ended");
+            return More::No;
+        }
+        More::Yes
+    }
+
+    /// `None` when it is over.
+    async fn permit(&self, over: &CancellationToken) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             biased;
-            () = halt.cancelled() => None,
+            () = over.cancelled() => None,
             permit = self.permits.clone().acquire_owned() => permit.ok(),
         }
     }
 
-    async fn rest(&self, halt: &CancellationToken) {
+    async fn rest(&self, over: &CancellationToken) {
         tokio::select! {
             biased;
-            () = halt.cancelled() => {}
+            () = over.cancelled() => {}
             () = tokio::time::sleep(self.poll_interval) => {}
         }
     }

@@ -105,6 +105,8 @@ fn the_threads_end_and_what_they_ran_is_dropped() {
         max_messages: 0,
         max_wait_ms: 0,
         linger_us: 0,
+        draining: 0,
+        reserved: 0,
     };
     // SAFETY: the request lives until the completion, which is waited for.
     let poll: Call<ProducedBatch> = Call::make(|completion| unsafe {

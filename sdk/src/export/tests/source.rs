@@ -403,6 +403,8 @@ fn a_newer_hosts_structs_are_understood() {
             max_messages: 1,
             max_wait_ms: 5,
             linger_us: 0,
+            draining: 0,
+            reserved: 0,
         },
         appended: u64::MAX,
     };

@@ -51,6 +51,8 @@ pub(crate) static WISHES: PollRequest = PollRequest {
     max_messages: 0,
     max_wait_ms: 0,
     linger_us: 0,
+    draining: 0,
+    reserved: 0,
 };
 
 pub(crate) fn start_poll(instance: u32, poll: u64) -> Call<ProducedBatch> {

@@ -968,3 +968,195 @@ fn keys_routes_and_headers_cross_as_those_of_a_polled_source_do() {
     release(batch);
     assert_eq!(close(instance).status, Status::OK);
 }
+
+/// Asks for what the source holds; the texts, or nothing.
+fn drained(instance: u32, number: u64) -> ProducedBatch {
+    let sign = PollRequest {
+        draining: 1,
+        ..WISHES
+    };
+    let ended = start_poll_for(instance, number, &sign).wait();
+    assert_eq!(ended.status, Status::OK, "{ended:?}");
+    ended.value.unwrap()
+}
+
+fn is_empty(batch: ProducedBatch) -> bool {
+    let is_empty = (batch.len, batch.flags, batch.state_present) == (0, 0, 0);
+    release(batch);
+    is_empty
+}
+
+#[test]
+fn a_source_that_streams_says_that_it_can_be_drained() {
+    let (instance, traits) = open("{}", None);
+    assert_eq!(traits.drains, 1);
+    drop(started(instance));
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn what_the_channel_holds_is_drained_with_its_state_and_then_nothing_comes() {
+    let (instance, sender) = streaming();
+    let offered = track(&sender, "offered");
+    assert_eq!(poll(instance, 1), ["offered"]);
+    send(&sender, [1, 2]);
+    let last = track(&sender, "3");
+    let mark = Some(ConnectorState(vec![9]));
+    block(sender.send_batch(vec![message(4)], mark)).unwrap();
+    // It would wait for others for hours.
+    let sign = PollRequest {
+        draining: 1,
+        linger_us: 3_600_000_000,
+        ..WISHES
+    };
+    let batch = start_poll_for(instance, 2, &sign).wait().value.unwrap();
+    assert_eq!(state(&batch), Some(vec![9]));
+    assert_eq!(texts(batch), ["1", "2", "3", "4"]);
+    assert!(is_empty(drained(instance, 3)));
+    for number in 1..=3 {
+        assert_eq!(settle(instance, number, true).status, Status::OK);
+    }
+    for ack in [offered, last] {
+        assert_eq!(block(ack), Ok(Receipt::Delivered));
+    }
+    assert!(is_empty(drained(instance, 4)), "it may be asked again");
+    assert_eq!(close(instance).status, Status::OK);
+    assert_eq!(block(sender.send(message("late"))), Err(Closed));
+}
+
+#[test]
+fn while_a_source_is_drained_senders_wait_and_learn_of_the_close() {
+    let (instance, sender) = streaming();
+    assert!(is_empty(drained(instance, 1)));
+    let full = sender.try_send(message("at once"));
+    assert!(matches!(full, Err(TrySendError::Full(_))), "{full:?}");
+    let sends = [
+        get_runtime().spawn({
+            let sender = sender.clone();
+            async move { sender.send(message("waits")).await }
+        }),
+        get_runtime().spawn({
+            let sender = sender.clone();
+            async move { sender.send_batch(vec![message("waits")], None).await }
+        }),
+    ];
+    for number in 2..20 {
+        assert!(is_empty(drained(instance, number)), "nothing more is taken");
+    }
+    assert!(!sender.is_closed());
+    let closed = get_runtime().spawn(async move { sender.closed().await });
+    assert_eq!(close(instance).status, Status::OK);
+    for send in sends {
+        assert_eq!(block(send).unwrap(), Err(Closed));
+    }
+    block(closed).unwrap();
+}
+
+#[test]
+fn after_a_drain_senders_go_on_with_the_next_poll() {
+    let (instance, sender) = streaming();
+    send(&sender, [1]);
+    assert_eq!(texts(drained(instance, 1)), ["1"]);
+    assert!(is_empty(drained(instance, 2)));
+    let waiting = get_runtime().spawn({
+        let sender = sender.clone();
+        async move { sender.send_acked(message(2)).await }
+    });
+    for number in 1..=2 {
+        assert_eq!(settle(instance, number, true).status, Status::OK);
+    }
+    assert_eq!(poll(instance, 3), ["2"]);
+    assert_eq!(settle(instance, 3, true).status, Status::OK);
+    assert_eq!(block(waiting).unwrap(), Ok(Receipt::Delivered));
+    send(&sender, [3]);
+    assert_eq!(poll(instance, 4), ["3"]);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_nacked_batch_is_drained_before_what_was_sent_after_it() {
+    let (instance, sender) = streaming();
+    send(&sender, [1]);
+    assert_eq!(poll(instance, 1), ["1"]);
+    send(&sender, [2]);
+    assert_eq!(settle(instance, 1, false).status, Status::OK);
+    assert_eq!(texts(drained(instance, 2)), ["1"]);
+    assert_eq!(texts(drained(instance, 3)), ["2"]);
+    assert!(is_empty(drained(instance, 4)));
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_start_that_fails_while_it_is_drained_is_told_and_begun_anew_afterwards() {
+    let (instance, sender) = streaming();
+    send(&sender, [1]);
+    finish(instance, End::Fail(Error::transient("gone")));
+    wait_until(|| sender.is_closed());
+    assert_eq!(texts(drained(instance, 1)), ["1"]);
+    assert!(is_empty(drained(instance, 2)));
+    let failed = start_poll(instance, 3).wait();
+    assert_eq!(failed.status, Status::TRANSIENT, "{failed:?}");
+    assert!(is_empty(drained(instance, 4)), "it is not begun anew");
+    let waiting = start_poll(instance, 5);
+    send(&started(instance), [2]);
+    assert_eq!(texts(waiting.wait().value.unwrap()), ["2"]);
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn a_source_that_has_sent_everything_ends_when_it_is_drained() {
+    let (instance, sender) = streaming();
+    send(&sender, [1]);
+    drop(sender);
+    finish(instance, End::Return);
+    assert_eq!(texts(drained(instance, 1)), ["1"]);
+    wait_until(|| {
+        let batch = drained(instance, 2);
+        let has_ended = batch.flags == ENDED;
+        release(batch);
+        has_ended
+    });
+    assert_eq!(close(instance).status, Status::OK);
+}
+
+#[test]
+fn senders_lose_nothing_to_a_drain_whenever_it_comes() {
+    for _ in 0..20 {
+        let (instance, sender) = streaming();
+        let sending: Vec<_> = (0..4)
+            .map(|task| {
+                let sender = sender.clone();
+                get_runtime().spawn(async move {
+                    let mut taken = 0;
+                    while sender
+                        .send(message(format!("{task} {taken}")))
+                        .await
+                        .is_ok()
+                    {
+                        taken += 1;
+                    }
+                    (task, taken)
+                })
+            })
+            .collect();
+        let mut come = poll(instance, 1);
+        let mut number = 2;
+        loop {
+            let batch = drained(instance, number);
+            number += 1;
+            if batch.len == 0 {
+                release(batch);
+                break;
+            }
+            come.extend(texts(batch));
+        }
+        assert_eq!(close(instance).status, Status::OK);
+        let mut sent = BTreeSet::new();
+        for sending in sending {
+            let (task, taken) = block(sending).unwrap();
+            sent.extend((0..taken).map(|number| format!("{task} {number}")));
+        }
+        assert_eq!(come.len(), sent.len(), "nothing twice");
+        assert_eq!(come.into_iter().collect::<BTreeSet<_>>(), sent);
+    }
+}

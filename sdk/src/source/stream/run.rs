@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
 use super::{
     Entry,
-    state::{CAPACITY, State},
+    state::{CAPACITY, Refused, State},
 };
 use crate::{
     ConnectorState,
@@ -59,6 +60,26 @@ impl Shared {
         self.changed.notify_waiters();
         changed
     }
+
+    /// Lets senders wait, or go on, as [`State::hold`] says.
+    pub(super) fn hold(&self, is_held: bool) {
+        if self.with(|state| state.hold(is_held)) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits while senders are to wait.
+    async fn released(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // What changes from here on is noticed.
+            changed.as_mut().enable();
+            if !self.with(|state| state.is_held()) {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl Run {
@@ -69,7 +90,7 @@ impl Run {
     pub(in crate::source) async fn send(&self, mut entry: Entry) -> Result<(), Closed> {
         let room = Arc::clone(&self.gate.room).acquire_many_owned(entry.cost());
         entry.holding(room.await.map_err(|_| Closed)?);
-        self.add([entry]).map_err(|_| Closed)
+        self.add([entry]).await
     }
 
     pub(in crate::source) async fn send_all(
@@ -86,7 +107,7 @@ impl Run {
             Some(last) => last.holding(room),
             None => return Ok(()),
         }
-        self.add(entries).map_err(|_| Closed)
+        self.add(entries).await
     }
 
     pub(in crate::source) fn try_send(&self, message: SourceMessage) -> Result<(), TrySendError> {
@@ -95,9 +116,10 @@ impl Run {
         let refused = match room {
             Ok(room) => {
                 entry.holding(room);
-                match self.add([entry]) {
+                match self.try_add([entry]) {
                     Ok(()) => return Ok(()),
-                    Err([entry]) => (entry, TryAcquireError::Closed),
+                    Err(Refused::Held([entry])) => (entry, TryAcquireError::NoPermits),
+                    Err(Refused::Closed([entry])) => (entry, TryAcquireError::Closed),
                 }
             }
             Err(reason) => (entry, reason),
@@ -119,7 +141,19 @@ impl Run {
         let _ = self.gate.open.acquire().await;
     }
 
-    fn add<E: IntoIterator<Item = Entry>>(&self, entries: E) -> Result<(), E> {
+    /// Adds entries for which there is room; waits while senders are to wait.
+    async fn add<E: IntoIterator<Item = Entry>>(&self, mut entries: E) -> Result<(), Closed> {
+        loop {
+            entries = match self.try_add(entries) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Closed(_)) => return Err(Closed),
+                Err(Refused::Held(entries)) => entries,
+            };
+            self.shared.released().await;
+        }
+    }
+
+    fn try_add<E: IntoIterator<Item = Entry>>(&self, entries: E) -> Result<(), Refused<E>> {
         if self.shared.with(|state| state.add(self.number, entries))? {
             self.shared.changed.notify_waiters();
         }

@@ -42,6 +42,8 @@ pub(super) struct State {
     gate: Arc<Gate>,
     phase: Phase,
     has_sender: bool,
+    /// The source is being drained: senders wait.
+    is_held: bool,
     channel: VecDeque<Entry>,
     /// Messages in the channel.
     waiting: usize,
@@ -65,6 +67,15 @@ enum Phase {
     /// The failure was told: the next poll begins anew.
     Over,
     Closed,
+}
+
+/// Entries that were not taken.
+#[derive(Debug)]
+pub(super) enum Refused<E> {
+    /// Nothing is taken any more.
+    Closed(E),
+    /// Nothing is taken until the source goes on.
+    Held(E),
 }
 
 /// How `start` has failed.
@@ -171,6 +182,7 @@ impl State {
             gate: Arc::default(),
             phase: Phase::Over,
             has_sender: false,
+            is_held: false,
             channel: VecDeque::new(),
             waiting: 0,
             most: usize::MAX,
@@ -194,9 +206,12 @@ impl State {
         &mut self,
         run: u64,
         entries: E,
-    ) -> Result<bool, E> {
+    ) -> Result<bool, Refused<E>> {
         if run != self.run || !matches!(self.phase, Phase::Running | Phase::Returned) {
-            return Err(entries);
+            return Err(Refused::Closed(entries));
+        }
+        if self.is_held {
+            return Err(Refused::Held(entries));
         }
         let was_empty = self.channel.is_empty();
         for entry in entries {
@@ -204,6 +219,15 @@ impl State {
             self.channel.push_back(entry);
         }
         Ok(was_empty || self.is_full())
+    }
+
+    /// Takes nothing more while the source is being drained. Returns whether senders that wait should look.
+    pub(super) fn hold(&mut self, is_held: bool) -> bool {
+        std::mem::replace(&mut self.is_held, is_held) && !is_held
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
     }
 
     pub(super) fn no_sender(&mut self, run: u64) {
@@ -239,7 +263,8 @@ impl State {
         }
         if let Some(first) = self.channel.front() {
             let due = first.since + self.linger(wishes);
-            let may_linger = matches!(self.phase, Phase::Running | Phase::Returned);
+            let may_linger =
+                !self.is_held && matches!(self.phase, Phase::Running | Phase::Returned);
             if may_linger && !self.is_full() && now < due {
                 return Next::Wait(Some(due));
             }
@@ -248,6 +273,8 @@ impl State {
         match self.phase {
             Phase::Returned if !self.has_sender => Next::Batch(ended()),
             Phase::Closed => Next::Batch(ended()),
+            // A failure is told, and `start` begun anew, when the source goes on.
+            _ if self.is_held => Next::Batch(Arc::default()),
             Phase::Running | Phase::Returned => Next::Wait(None),
             Phase::Over => Next::Start,
             Phase::Failed(_) => match std::mem::replace(&mut self.phase, Phase::Over) {
@@ -277,6 +304,7 @@ impl State {
     /// Ends everything. What is returned holds trackers, which tell when they are dropped.
     pub(super) fn close(&mut self) -> impl Sized + use<> {
         self.phase = Phase::Closed;
+        self.is_held = false;
         self.gate.close();
         self.waiting = 0;
         (

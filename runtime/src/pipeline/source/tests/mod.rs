@@ -14,7 +14,7 @@ use iggy_connector_message::Schema;
 use iggy_connector_transform::Chain;
 use tokio_util::sync::CancellationToken;
 
-use super::{Output, Source};
+use super::{DRAIN, Output, Source};
 use crate::{
     config::spec::{self, Delivery},
     pipeline::{
@@ -27,6 +27,8 @@ use crate::{
 /// Offers batches from a script, then waits for the stop.
 struct Script {
     polls: Mutex<VecDeque<Result<Polled, Failure>>>,
+    /// After these a drain waits.
+    drains: Mutex<VecDeque<Result<Polled, Failure>>>,
     settle_failures: Mutex<VecDeque<Failure>>,
     journal: Journal,
     stop: CancellationToken,
@@ -39,6 +41,21 @@ impl SourcePlugin for Script {
             Some(polled) => polled,
             None => {
                 self.stop.cancel();
+                stop.cancelled().await;
+                Err(Failure::new(FailureKind::Cancelled, "stopped"))
+            }
+        }
+    }
+
+    async fn drain(&self, stop: &CancellationToken) -> Result<Polled, Failure> {
+        assert!(self.stop.is_cancelled(), "it is drained after the stop");
+        note(&self.journal, "drain");
+        let next = self.drains.lock().unwrap().pop_front();
+        // What goes on for ever takes time.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        match next {
+            Some(polled) => polled,
+            None => {
                 stop.cancelled().await;
                 Err(Failure::new(FailureKind::Cancelled, "stopped"))
             }
@@ -91,6 +108,8 @@ fn polled(poll: u64, payloads: &[&'static str]) -> Polled {
 #[derive(Default)]
 struct Case {
     polls: Vec<Result<Polled, Failure>>,
+    /// What it holds after the stop, if it can be drained.
+    drains: Option<Vec<Result<Polled, Failure>>>,
     /// With how many messages are confirmed before each.
     send_failures: Vec<(usize, Failure)>,
     /// Payloads that Iggy would not take.
@@ -116,8 +135,10 @@ fn at_once(failures: impl IntoIterator<Item = Failure>) -> Vec<(usize, Failure)>
 async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
     let journal = Journal::default();
     let stop = CancellationToken::new();
+    let drains = case.drains.is_some();
     let plugin = Script {
         polls: Mutex::new(case.polls.into()),
+        drains: Mutex::new(case.drains.into_iter().flatten().collect()),
         settle_failures: Mutex::new(case.settle_failures.into()),
         journal: journal.clone(),
         stop: stop.clone(),
@@ -146,6 +167,7 @@ async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
         },
         poll_interval: Duration::from_millis(100),
         max_in_flight: case.max_in_flight,
+        drains,
         policy: policy(case.errors, case.max_attempts, &dead_letters, &monitor),
         verbose: false,
         monitor: &monitor,

@@ -69,6 +69,8 @@ pub static TRAITS: instance::Traits = instance::Traits {
     max_unsettled: 3,
     max_in_flight: 4,
     streams: Slice::EMPTY,
+    drains: 0,
+    reserved: 0,
 };
 
 static SHORT_TRAITS: instance::Traits = instance::Traits { size: 4, ..TRAITS };
