@@ -174,6 +174,10 @@ fn wrong_values_of_a_connector_are_refused() {
             "`sinks.k.max_in_flight`: at least 1 is expected",
         ),
         (
+            "max_in_flight = 1001",
+            "`sinks.k.max_in_flight`: at most 1000 is expected",
+        ),
+        (
             "health.interval = '0s'",
             "`sinks.k.health.interval`: more than zero is expected",
         ),
@@ -305,8 +309,6 @@ fn the_files_of_https_must_be_named() {
 #[test]
 fn what_has_no_effect_yet_is_refused() {
     let of_a_sink = [
-        ("", "delivery = 'at_most_once'"),
-        ("", "max_in_flight = 2"),
         (", codec = {}", ""),
         (", contract = {}", ""),
         (", avro_schema_path = 'x'", ""),

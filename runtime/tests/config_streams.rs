@@ -147,6 +147,49 @@ fn a_source_may_give_up_messages_that_iggy_keeps_refusing() {
 }
 
 #[test]
+fn a_sink_may_have_several_partitions_in_flight_and_a_source_chooses_by_itself() {
+    let of = |connector: &str, topics: &str, count: u32| {
+        let streams = format!("streams = [{{ stream = 's', {topics} }}]");
+        Site::toml(&format!(
+            "[{connector}]\npath = 'p'\n{streams}\nmax_in_flight = {count}"
+        ))
+    };
+    let loaded = of("sinks.k", "topics = ['t']", 4).loaded();
+    assert_eq!(the_connector(&loaded).max_in_flight, 4);
+    let reasons = of("sources.k", "topic = 't'", 4).reasons();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    let expected = "`sources.k.max_in_flight`: only sinks have it";
+    assert!(reasons[0].contains(expected), "{reasons:?}");
+}
+
+#[test]
+fn a_sink_that_delivers_at_most_once_is_not_stopped_by_what_fails() {
+    let once = |more: &str| {
+        let streams = "streams = [{ stream = 's', topics = ['t'] }]";
+        Site::toml(&format!(
+            "[sinks.k]\npath = 'p'\n{streams}\ndelivery = 'at_most_once'\n{more}"
+        ))
+    };
+    for (more, on_failure) in [("", OnFailure::Skip), ("dlq.stream = 'd'", OnFailure::Dlq)] {
+        let loaded = once(more).loaded();
+        let spec = the_connector(&loaded);
+        assert_eq!(spec.delivery, Delivery::AtMostOnce);
+        assert_eq!(
+            (spec.errors.on_invalid, spec.errors.on_exhausted),
+            (on_failure, on_failure)
+        );
+    }
+    for key in ["on_invalid", "on_exhausted"] {
+        let reasons = once(&format!("errors.{key} = 'stop'")).reasons();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert!(
+            reasons[0].contains(&format!("`sinks.k.errors.{key}`")),
+            "{reasons:?}"
+        );
+    }
+}
+
+#[test]
 fn a_source_that_delivers_at_most_once_goes_on_after_one_attempt() {
     let once = |more: &str| {
         let streams = "streams = [{ stream = 's', topic = 't' }]";

@@ -182,11 +182,32 @@ async fn dropping_a_calls_future_cancels_it_and_the_instance_goes_on() {
     let handed_over = batch(["wait"]);
     let weak = std::sync::Arc::downgrade(&handed_over);
     start_and_drop(sink.consume(handed_over)).await;
+    sink.drain().await.unwrap();
+    assert!(weak.upgrade().is_none(), "what was dropped has ended");
     assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
     // Close comes only after the dropped call has ended.
     sink.close().await.unwrap();
     assert!(weak.upgrade().is_none());
     assert!(!library.is_quarantined());
+}
+
+#[tokio::test]
+async fn what_is_waited_for_is_not_drained_and_what_never_ends_is_given_up() {
+    let plugins = Plugins::new();
+    let library = plugins.sink_library("scripted_sink").await;
+    let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
+    let waiting = sink.consume(batch(["wait"]));
+    tokio::select! {
+        biased;
+        _ = waiting => panic!("it waits for ever"),
+        drained = sink.drain() => drained.unwrap(),
+    }
+    let library = plugins.sink_library("misbehaving_sink").await;
+    let config = json!({"at": "consume", "do": "never"});
+    let sink = open_sink(&library, &config, patient()).await.unwrap();
+    start_and_drop(sink.consume(batch(["one"]))).await;
+    assert_eq!(sink.drain().await.unwrap_err().kind, FailureKind::Hung);
+    assert!(library.is_quarantined());
 }
 
 #[tokio::test]

@@ -242,6 +242,8 @@ pub struct Connector {
     pub benchmark: bool,
     pub deadlines: Deadlines,
     pub delivery: Delivery,
+    /// Sinks: of how many partitions batches may be with the plugin at once.
+    pub max_in_flight: u32,
     /// Sinks: refuses to start beside another member of its consumer group.
     pub exclusive: bool,
     /// Sinks: how often settled offsets are stored.

@@ -57,13 +57,26 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits until the next attempt. One that did not reach Iggy does not count.
+    /// Waits until the next attempt.
     ///
     /// # Errors
     ///
-    /// The failure itself when trying again is of no use; [`FailureKind::Exhausted`] after enough attempts;
-    /// [`FailureKind::Cancelled`] when the connector is being stopped.
+    /// As of [`Attempts::delay`]; [`FailureKind::Cancelled`] when the connector is being stopped.
     pub async fn pause(&mut self, failure: Failure) -> Result<(), Failure> {
+        let delay = self.delay(failure)?;
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Failure::new(FailureKind::Cancelled, "stopped while trying again")),
+            () = tokio::time::sleep(delay) => Ok(()),
+        }
+    }
+
+    /// How long to wait before the next attempt. One that did not reach Iggy does not count.
+    ///
+    /// # Errors
+    ///
+    /// The failure itself when trying again is of no use; [`FailureKind::Exhausted`] after enough attempts.
+    pub fn delay(&mut self, failure: Failure) -> Result<Duration, Failure> {
         if failure.kind == FailureKind::Cancelled {
             return Err(failure);
         }
@@ -86,11 +99,7 @@ impl<'a> Attempts<'a> {
             reason: failure.message,
             next_attempt: SystemTime::now() + delay,
         });
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => Err(Failure::new(FailureKind::Cancelled, "stopped while trying again")),
-            () = tokio::time::sleep(delay) => Ok(()),
-        }
+        Ok(delay)
     }
 
     /// How many there have been, the one under way included.

@@ -24,5 +24,3 @@ pub use stages::Stages;
 
 #[cfg(test)]
 mod fakes;
-#[cfg(test)]
-mod tests;

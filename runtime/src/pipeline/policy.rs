@@ -1,5 +1,7 @@
 //! What happens to messages that cannot be delivered: dead-lettered, skipped, or a reason to stop. Both loops ask here.
 
+use std::sync::{Mutex, PoisonError};
+
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -14,7 +16,7 @@ use crate::config::spec::{self, OnFailure};
 pub struct Policy<'a, D> {
     spec: spec::Errors,
     retry: spec::Backoff,
-    tolerance: Tolerance,
+    tolerance: Mutex<Tolerance>,
     dead_letters: Option<DeadLetters<'a, D>>,
     monitor: &'a Monitor,
 }
@@ -40,7 +42,7 @@ impl<'a, D: Producer> Policy<'a, D> {
         monitor: &'a Monitor,
     ) -> Self {
         Self {
-            tolerance: Tolerance::new(spec.tolerance),
+            tolerance: Mutex::new(Tolerance::new(spec.tolerance)),
             spec,
             retry,
             dead_letters,
@@ -76,7 +78,7 @@ impl<'a, D: Producer> Policy<'a, D> {
     /// [`FailureKind::Invalid`]: the connector is to stop, and nothing of `failed` is settled. Others: the dead letters could
     /// not be written.
     pub async fn settle(
-        &mut self,
+        &self,
         received: usize,
         failed: &[Undeliverable<'_>],
         stop: &CancellationToken,
@@ -91,50 +93,91 @@ impl<'a, D: Producer> Policy<'a, D> {
         if !letters.is_empty() {
             self.send(&letters, stop).await?;
         }
-        for message in skipped {
-            let Reason {
-                stage, code, error, ..
-            } = message.reason;
-            error!(place = %message.place, stage, code, error, "message skipped");
-        }
+        skip(&skipped);
         self.monitor.counters.failed(failed.len());
         Ok(())
     }
 
+    /// Settles what failed of a batch that does not come again, whatever becomes of the connector: each is a confirmed dead letter
+    /// where there is a [dlq] for it, or has been counted and logged as skipped. To stop would not save it.
+    ///
+    /// # Errors
+    ///
+    /// [`FailureKind::Invalid`]: too much is invalid to go on. Others: the dead letters could not be written.
+    pub async fn settle_once(
+        &self,
+        received: usize,
+        failed: &[Undeliverable<'_>],
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        for _ in failed {
+            self.monitor.counters.error();
+        }
+        let (letters, skipped): (Vec<_>, Vec<_>) = failed.iter().partition(|message| {
+            self.dead_letters.is_some() && self.on(message.reason.code) != OnFailure::Skip
+        });
+        let mut written = Ok(());
+        if !letters.is_empty() {
+            written = self.send(&letters, stop).await;
+        }
+        if written.is_err() {
+            skip(&letters);
+        }
+        skip(&skipped);
+        self.monitor.counters.failed(failed.len());
+        let is_within = self.is_tolerated(received, failed);
+        written?;
+        failed.first().map_or(Ok(()), |first| {
+            self.judge(received, failed, is_within)
+                .map_err(|why| first.failure(&why))
+        })
+    }
+
     /// Whether the connector may go on after these failures.
-    fn admit(&mut self, received: usize, failed: &[Undeliverable<'_>]) -> Result<(), Failure> {
+    fn admit(&self, received: usize, failed: &[Undeliverable<'_>]) -> Result<(), Failure> {
+        let is_within = self.is_tolerated(received, failed);
+        let Some(first) = failed.first() else {
+            return Ok(());
+        };
+        let stop = |why: &str| first.failure(&format!("{why}; the position is kept"));
+        if failed
+            .iter()
+            .any(|message| self.on(message.reason.code) == OnFailure::Stop)
+        {
+            return Err(stop("the policy is to stop"));
+        }
+        self.judge(received, failed, is_within)
+            .map_err(|why| stop(&why))
+    }
+
+    fn is_tolerated(&self, received: usize, failed: &[Undeliverable<'_>]) -> bool {
         // Where delivery is at most once an outage is no sign of a broken connector.
         let failures = failed.iter();
         let counted = failures
             .filter(|message| message.reason.code != UNCONFIRMED)
             .count();
-        let is_within = self.tolerance.admits(received, counted);
-        let Some(first) = failed.first() else {
-            return Ok(());
-        };
-        let Reason { stage, error, .. } = first.reason;
-        let stop = |why: &str| {
-            let message = format!(
-                "{}: {stage}: {error}; {why}; the position is kept",
-                first.place
-            );
-            Err(Failure::new(FailureKind::Invalid, message))
-        };
-        if failed
-            .iter()
-            .any(|message| self.on(message.reason.code) == OnFailure::Stop)
-        {
-            return stop("the policy is to stop");
-        }
+        self.tolerance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admits(received, counted)
+    }
+
+    /// Whether failures tell of the data and not of the connector, or why they do not.
+    fn judge(
+        &self,
+        received: usize,
+        failed: &[Undeliverable<'_>],
+        is_within: bool,
+    ) -> Result<(), String> {
         let all_invalid = failed.iter().all(|message| message.reason.code == INVALID);
         if received >= 2 && failed.len() == received && all_invalid {
-            return stop(&format!(
+            return Err(format!(
                 "all {received} messages of the batch are refused, which tells of the connector and not of its data"
             ));
         }
         if !is_within {
             let spec::Tolerance { failures, of_last } = self.spec.tolerance;
-            return stop(&format!(
+            return Err(format!(
                 "more than {failures} of the last {of_last} messages have failed (errors.tolerance)"
             ));
         }
@@ -187,6 +230,24 @@ impl<'a, D: Producer> Policy<'a, D> {
         warn!(count = failed.len(), first = %failed[0].place, error = failed[0].reason.error, "messages dead-lettered");
         self.monitor.counters.dead_lettered(failed.len());
         Ok(())
+    }
+}
+
+impl Undeliverable<'_> {
+    /// Why the connector stops because of this message.
+    fn failure(&self, why: &str) -> Failure {
+        let Reason { stage, error, .. } = self.reason;
+        let message = format!("{}: {stage}: {error}; {why}", self.place);
+        Failure::new(FailureKind::Invalid, message)
+    }
+}
+
+fn skip(skipped: &[&Undeliverable<'_>]) {
+    for message in skipped {
+        let Reason {
+            stage, code, error, ..
+        } = message.reason;
+        error!(place = %message.place, stage, code, error, "message skipped");
     }
 }
 

@@ -186,12 +186,20 @@ impl std::error::Error for Failure {}
 
 /// An open instance of a sink.
 pub trait SinkPlugin: Send + Sync {
-    /// Hands over one batch and waits, within the connector's deadline, for what became of it.
+    /// Hands over one batch and waits, within the connector's deadline, for what became of it. The batch is handed over when the future
+    /// is polled first; dropping the future cancels the call, which may go on for a moment ([`SinkPlugin::drain`]).
     ///
     /// # Errors
     ///
     /// The batch failed as a whole.
     fn consume(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Consumed, Failure>> + Send;
+
+    /// Waits until every call whose future was dropped has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`FailureKind::Hung`]: one did not, and the instance is abandoned.
+    fn drain(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Makes what was handed over durable, and waits for it within the connector's deadline. When it succeeds, every consume that was
     /// handed over before it has ended.

@@ -175,8 +175,23 @@ impl Instance {
         for call in open {
             self.cancel(call);
         }
+        self.ended(BTreeMap::is_empty).await
+    }
+
+    /// Waits until the plugin has completed the calls that were to be cancelled.
+    pub(super) async fn drain_unwanted(&self) -> Result<(), Failure> {
+        self.check_usable()?;
+        self.ended(|calls| calls.values().all(|call| !call.is_unwanted))
+            .await
+    }
+
+    /// Waits for the end of calls that were cancelled.
+    async fn ended(
+        &self,
+        are_over: impl FnMut(&BTreeMap<u64, Progress>) -> bool,
+    ) -> Result<(), Failure> {
         let mut calls = self.calls.subscribe();
-        let ended = timeout(CANCEL_GRACE, calls.wait_for(BTreeMap::is_empty)).await;
+        let ended = timeout(CANCEL_GRACE, calls.wait_for(are_over)).await;
         if ended.is_ok() {
             return Ok(());
         }

@@ -136,6 +136,10 @@ impl SinkPlugin for Sink {
         })
     }
 
+    async fn drain(&self) -> Result<(), Failure> {
+        self.handle.instance().drain_unwanted().await
+    }
+
     async fn flush(&self, request: FlushRequest) -> Result<(), Failure> {
         let mut ticket = self.start_flush(request)?;
         ticket

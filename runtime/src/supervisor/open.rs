@@ -15,7 +15,7 @@ use crate::{
         Guarded, PluginSchema, Secrets,
         spec::{self, Streams},
     },
-    pipeline::{Failure, FailureKind, Stages, source::Output},
+    pipeline::{Failure, FailureKind, Stages, sink::Input, source::Output},
     plugin, state,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Sink {
     pub(super) built: Built,
     pub(super) plugin: plugin::Sink,
     /// By `[[streams]]` entry.
-    pub(super) stages: Vec<Stages>,
+    pub(super) inputs: Vec<Input>,
 }
 
 pub(super) struct Source {
@@ -115,17 +115,22 @@ impl Built {
         inputs: &[spec::Input],
         run: &Run,
     ) -> Result<Open, End> {
-        let stages = inputs
+        let inputs = inputs
             .iter()
             .map(|input| {
-                Stages::of_sink(input.schema, self.transforms()?).map_err(|error| invalid(&error))
+                Ok(Input {
+                    stages: Stages::of_sink(input.schema, self.transforms()?)
+                        .map_err(|error| invalid(&error))?,
+                    // A consume that waits for its flush is not to miss its deadline meanwhile.
+                    batch_timeout: input.batch_timeout.min(self.spec.deadlines.consume / 2),
+                })
             })
             .collect::<Result<Vec<_>, End>>()?;
         let plugin = plugin::Sink::open_until(library, self.opening(None), &run.halt.stop).await?;
         Ok(Open::Sink(Sink {
             built: self,
             plugin,
-            stages,
+            inputs,
         }))
     }
 

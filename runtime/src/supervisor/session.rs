@@ -27,10 +27,13 @@ struct Session<'a> {
 /// Runs a sink until it is stopped, or until something fails.
 pub(super) async fn consume(sink: &Sink, run: &Run) -> Result<(), Failure> {
     let dead_letters = sink.built.dead_letters();
-    let mut pipeline = pipeline::sink::Sink {
+    let pipeline = pipeline::sink::Sink {
         plugin: &sink.plugin,
-        stages: &sink.stages,
+        inputs: &sink.inputs,
         policy: sink.built.policy(dead_letters.as_ref(), run),
+        delivery: sink.built.spec.delivery,
+        max_unsettled: sink.plugin.traits().max_unsettled,
+        max_in_flight: sink.built.spec.max_in_flight,
         verbose: sink.built.spec.verbose,
         monitor: &run.monitor,
         pausing: run.halt.pausing.clone(),

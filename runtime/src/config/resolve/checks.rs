@@ -52,6 +52,14 @@ pub(super) fn at_least_one(key: &str, count: u32, report: &mut Report<'_>) {
     }
 }
 
+/// Reports a count that would only cost memory.
+pub(super) fn at_most(key: &str, count: u32, most: u32, report: &mut Report<'_>) {
+    if count > most {
+        let reason = format!("at most {most} is expected");
+        report.invalid(key, reason, "make it smaller");
+    }
+}
+
 /// Reports waits that do not grow, or shares that are none; `table` holds the keys.
 pub(super) fn backoff(table: &str, backoff: &Backoff, report: &mut Report<'_>) {
     if backoff.max.is_zero() {

@@ -9,7 +9,6 @@ use super::{
     checks,
     streams::{Entry, transformable},
     transforms::transforms,
-    unsupported,
 };
 use crate::config::{
     Guarded,
@@ -29,6 +28,9 @@ use crate::config::{
 
 /// The longest key: names of files and of consumer groups are made from it.
 const MAX_KEY: usize = 128;
+
+/// The most partitions of which a sink takes batches at once: as many as a topic may have.
+const MAX_IN_FLIGHT: u32 = 1000;
 
 /// How often settled offsets are stored, unless it is said.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(10);
@@ -106,7 +108,6 @@ where
         .unwrap_or("plugin_config");
     let guarded = |value, key: &str| Guarded::new(value, given.source, field(given.at, key));
     let config: ConnectorConfig<S> = strict::read(table, report);
-    unsupported::connector(&config, report);
     foreign_keys(&config, report);
     let key = identity(&config, given, report)?;
     if config.streams.is_empty() {
@@ -124,6 +125,7 @@ where
         transformable(&config.streams, report);
     }
     checks::at_least_one("max_in_flight", config.max_in_flight, report);
+    checks::at_most("max_in_flight", config.max_in_flight, MAX_IN_FLIGHT, report);
     Some(Connector {
         direction: S::DIRECTION,
         enabled: config.enabled,
@@ -156,6 +158,7 @@ where
             connector::Delivery::AtLeastOnce => Delivery::AtLeastOnce,
             connector::Delivery::AtMostOnce => Delivery::AtMostOnce,
         },
+        max_in_flight: config.max_in_flight,
         exclusive: config.consumer.exclusive,
         commit_interval: config
             .commit_interval
@@ -177,8 +180,8 @@ where
 }
 
 /// Invalid records go to the dead letters where there are any; nothing else is given up without being asked for, which delivery at
-/// most once is.
-fn errors<S>(config: &ConnectorConfig<S>, report: &mut Report<'_>) -> Errors {
+/// most once is. What a sink delivers at most once does not come again, so nothing of it stops the sink.
+fn errors<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) -> Errors {
     let (written, has_dlq) = (&config.errors, config.dlq.is_some());
     let is_tried_once = config.delivery == connector::Delivery::AtMostOnce;
     if is_tried_once && written.on_exhausted == Some(Policy::Stop) {
@@ -189,15 +192,24 @@ fn errors<S>(config: &ConnectorConfig<S>, report: &mut Report<'_>) -> Errors {
             Some("write `dlq` or `skip`, or leave one of them out"),
         );
     }
+    let is_stored_first = is_tried_once && S::DIRECTION == Direction::Sink;
+    if is_stored_first && written.on_invalid == Some(Policy::Stop) {
+        report.add(
+            "errors.on_invalid",
+            Code::Conflict,
+            "`delivery` is `at_most_once`: the position is stored before a message is found invalid, and to stop would not keep it",
+            Some("write `dlq` or `skip`, or leave one of them out"),
+        );
+    }
     let given_up = match (is_tried_once, has_dlq) {
         (false, _) => OnFailure::Stop,
         (true, true) => OnFailure::Dlq,
         (true, false) => OnFailure::Skip,
     };
-    let without = if has_dlq {
-        OnFailure::Dlq
-    } else {
-        OnFailure::Stop
+    let without = match (is_stored_first, has_dlq) {
+        (_, true) => OnFailure::Dlq,
+        (true, false) => OnFailure::Skip,
+        (false, false) => OnFailure::Stop,
     };
     let mut policy = |key: &str, policy: Option<Policy>, default: OnFailure| {
         if policy == Some(Policy::Dlq) && !has_dlq {
@@ -259,6 +271,7 @@ pub fn is_key(text: &str) -> bool {
 /// Reports keys that only the other direction has.
 fn foreign_keys<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
     let keys = [
+        (config.max_in_flight > 1, "max_in_flight", Direction::Sink),
         (
             config.commit_interval.is_some(),
             "commit_interval",

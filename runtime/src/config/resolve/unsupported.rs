@@ -2,30 +2,11 @@
 //! work removes its line here.
 
 use crate::config::{
-    connector::{ConnectorConfig, Delivery, InputConfig, OutputConfig},
+    connector::{InputConfig, OutputConfig},
     problem::Report,
-    spec::Direction,
 };
 
-use super::streams::Entry;
-
 const LEAVE_OUT: &str = "leave it out";
-
-pub(super) fn connector<S: Entry>(config: &ConnectorConfig<S>, report: &mut Report<'_>) {
-    let keys = [
-        (
-            config.delivery == Delivery::AtMostOnce && S::DIRECTION == Direction::Sink,
-            "delivery",
-            "leave it out: messages are delivered at least once",
-        ),
-        (
-            config.max_in_flight > 1,
-            "max_in_flight",
-            "write 1, or leave it out",
-        ),
-    ];
-    refuse(keys, report);
-}
 
 pub(super) fn input(entry: &str, input: &InputConfig, report: &mut Report<'_>) {
     let avro = input.avro_schema_path.is_some() || input.avro_schema_json.is_some();
