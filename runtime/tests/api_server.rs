@@ -137,7 +137,8 @@ async fn a_page_of_an_allowed_origin_may_read_and_others_may_not() {
 
 #[tokio::test]
 async fn a_thousand_idle_and_half_sent_requests_keep_nobody_waiting() {
-    let daemon = Home::new(EMPTY).start().await;
+    let home = Home::new(EMPTY);
+    let daemon = home.start().await;
     let address = address(&daemon);
     let mut idle = Vec::new();
     for number in 0..1000 {

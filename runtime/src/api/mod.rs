@@ -5,6 +5,7 @@ mod connectors;
 mod cors;
 mod dto;
 mod error;
+mod metrics;
 mod server;
 mod system;
 mod tls;
@@ -16,7 +17,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 pub use self::server::Listener;
 use self::{auth::Auth, error::ApiError};
 use crate::{
-    config::spec::{Cors, Direction},
+    config::spec::{self, Direction},
     supervisor::Supervisor,
     telemetry::process::Process,
 };
@@ -40,19 +41,22 @@ impl Api {
     }
 }
 
-fn router(api: Api, auth: Arc<Auth>, cors: Option<&Cors>) -> Router {
+fn router(api: Api, auth: Arc<Auth>, http: &spec::Http) -> Router {
     let public = Router::new()
         .route("/", get(system::welcome))
         .route("/health", get(system::health))
         .route("/ready", get(system::ready));
-    let keyed = Router::new()
+    let mut keyed = Router::new()
         .route("/stats", get(system::stats))
         .nest("/sinks", connectors::router(Direction::Sink))
-        .nest("/sources", connectors::router(Direction::Source))
-        .route_layer(middleware::from_fn_with_state(
-            auth.clone(),
-            auth::require_key,
-        ));
+        .nest("/sources", connectors::router(Direction::Source));
+    if let Some(path) = &http.metrics {
+        keyed = keyed.route(path, get(metrics::metrics));
+    }
+    let keyed = keyed.route_layer(middleware::from_fn_with_state(
+        auth.clone(),
+        auth::require_key,
+    ));
     let all = public
         .merge(keyed)
         .fallback(async || ApiError::NotFound("no such route".to_owned()))
@@ -60,7 +64,7 @@ fn router(api: Api, auth: Arc<Auth>, cors: Option<&Cors>) -> Router {
         .layer(middleware::from_fn_with_state(auth, auth::refuse_foreign))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(api);
-    match cors {
+    match &http.cors {
         // Outermost: a browser asks beforehand without a key.
         Some(cors) => all.layer(cors::layer(cors)),
         None => all,

@@ -82,7 +82,7 @@ impl Listener {
     pub async fn serve(self, api: Api, stop: CancellationToken) {
         self.announce();
         let auth = Arc::new(Auth::new(self.http.api_key.clone()));
-        let router = router(api, auth, self.http.cors.as_ref());
+        let router = router(api, auth, &self.http);
         let open = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {

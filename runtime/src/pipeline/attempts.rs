@@ -94,6 +94,7 @@ impl<'a> Attempts<'a> {
             );
             return Err(Failure::new(FailureKind::Exhausted, message));
         };
+        self.monitor.counters.retried();
         warn!(step = self.step, error = %failure, attempt = self.backoff.attempts(), retry_in = ?delay, "trying again");
         self.monitor.begin_retry(Retrying {
             reason: failure.message,

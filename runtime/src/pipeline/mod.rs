@@ -4,16 +4,19 @@
 mod attempts;
 mod backoff;
 pub mod dead_letter;
+mod histogram;
 mod monitor;
 pub mod policy;
 mod ports;
 pub mod sink;
 pub mod source;
 mod stages;
+mod stopwatch;
 mod tolerance;
 
 pub use attempts::Attempts;
 pub use backoff::Backoff;
+pub use histogram::Distribution;
 pub use monitor::{Counters, Counts, Monitor, Retrying};
 pub use ports::{
     Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, FlushReason, FlushRequest,
@@ -21,6 +24,8 @@ pub use ports::{
     Settlement, Shipment, SinkPlugin, SourcePlugin, StateStore, Unsent,
 };
 pub use stages::Stages;
+use stopwatch::Stopwatch;
+pub use stopwatch::{Durations, Stage};
 
 #[cfg(test)]
 mod fakes;

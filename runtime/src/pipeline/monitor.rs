@@ -1,11 +1,18 @@
 //! What a pipeline lets others see while it runs: counts, and whether it is retrying.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
 use tokio::sync::watch;
+
+use super::stopwatch::Durations;
+use crate::config::spec::Direction;
 
 /// Running counts of one connector, since the daemon started.
 #[derive(Debug, Default)]
@@ -19,6 +26,11 @@ pub struct Counters {
     dead_lettered: AtomicU64,
     expired: AtomicU64,
     errors: AtomicU64,
+    retries: AtomicU64,
+    restarts: AtomicU64,
+    bytes: AtomicU64,
+    /// `failed` by stage and code.
+    failures: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 /// A reading of [`Counters`].
@@ -43,6 +55,12 @@ pub struct Counts {
     pub expired: u64,
     /// Attempts and batches that did not succeed.
     pub errors: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Starts after a failure.
+    pub restarts: u64,
+    /// Payloads that came from Iggy or from the plugin.
+    pub bytes: u64,
 }
 
 impl Counts {
@@ -70,6 +88,9 @@ impl Counters {
             dead_lettered: read(&self.dead_lettered),
             expired: read(&self.expired),
             errors: read(&self.errors),
+            retries: read(&self.retries),
+            restarts: read(&self.restarts),
+            bytes: read(&self.bytes),
         }
     }
 
@@ -107,6 +128,31 @@ impl Counters {
         add(&self.failed, messages);
     }
 
+    /// Says of one message of `failed` where and why.
+    pub(super) fn failed_at(&self, stage: &'static str, code: &'static str) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        *failures.entry((stage, code)).or_default() += 1;
+    }
+
+    /// How many messages failed, by stage and code.
+    pub fn failures(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let failures = self.failures.lock();
+        failures.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn retried(&self) {
+        add(&self.retries, 1);
+    }
+
+    /// Counted by the supervisor.
+    pub fn restarted(&self) {
+        add(&self.restarts, 1);
+    }
+
+    pub(super) fn bytes(&self, bytes: usize) {
+        add(&self.bytes, bytes);
+    }
+
     pub(super) fn dead_lettered(&self, messages: usize) {
         add(&self.dead_lettered, messages);
     }
@@ -136,19 +182,24 @@ pub struct Retrying {
 #[derive(Debug)]
 pub struct Monitor {
     pub counters: Counters,
+    pub durations: Durations,
+    /// Whose it is, as traces say it.
+    pub(super) key: Arc<str>,
+    pub(super) direction: &'static str,
     retrying: watch::Sender<Option<Retrying>>,
 }
 
-impl Default for Monitor {
-    fn default() -> Self {
+impl Monitor {
+    pub fn new(direction: Direction, key: Arc<str>) -> Self {
         Self {
             counters: Counters::default(),
+            durations: Durations::default(),
+            key,
+            direction: direction.name(),
             retrying: watch::channel(None).0,
         }
     }
-}
 
-impl Monitor {
     /// Changes whenever the pipeline begins or ends retrying.
     pub fn retrying(&self) -> watch::Receiver<Option<Retrying>> {
         self.retrying.subscribe()

@@ -94,7 +94,7 @@ impl<'a, D: Producer> Policy<'a, D> {
             self.send(&letters, stop).await?;
         }
         skip(&skipped);
-        self.monitor.counters.failed(failed.len());
+        self.count(failed);
         Ok(())
     }
 
@@ -124,13 +124,21 @@ impl<'a, D: Producer> Policy<'a, D> {
             skip(&letters);
         }
         skip(&skipped);
-        self.monitor.counters.failed(failed.len());
+        self.count(failed);
         let is_within = self.is_tolerated(received, failed);
         written?;
         failed.first().map_or(Ok(()), |first| {
             self.judge(received, failed, is_within)
                 .map_err(|why| first.failure(&why))
         })
+    }
+
+    fn count(&self, failed: &[Undeliverable<'_>]) {
+        let counters = &self.monitor.counters;
+        counters.failed(failed.len());
+        for message in failed {
+            counters.failed_at(message.reason.stage, message.reason.code);
+        }
     }
 
     /// Whether the connector may go on after these failures.

@@ -50,6 +50,8 @@ pub struct Sink<'a, P, D> {
     pub pausing: CancellationToken,
     /// Logs each batch at info instead of debug.
     pub verbose: bool,
+    /// Writes an event with the times of each batch.
+    pub benchmark: bool,
     pub monitor: &'a Monitor,
 }
 

@@ -34,7 +34,7 @@ use self::{
 };
 use super::{
     Attempts, Failure, FailureKind, GivenUp, Monitor, Producer, SourcePlugin, Stages, StateStore,
-    policy::Policy,
+    Stopwatch, policy::Policy,
 };
 use crate::config::spec::{self, Delivery};
 
@@ -61,6 +61,8 @@ pub struct Source<'a, P, S, D> {
     pub policy: Policy<'a, D>,
     /// Logs each batch at info instead of debug.
     pub verbose: bool,
+    /// Writes an event with the times of each batch.
+    pub benchmark: bool,
     /// How many batches may be between their poll and their result; 0 counts as 1.
     pub max_in_flight: u32,
     /// Whether the plugin holds messages that are still to be had after the stop.
@@ -74,6 +76,7 @@ struct InFlight<T> {
     received: usize,
     batch: T,
     permit: OwnedSemaphorePermit,
+    stopwatch: Stopwatch,
 }
 
 /// A batch of which nothing is left to send.
@@ -135,6 +138,7 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             state: self.state,
             retry,
             verbose: self.verbose,
+            benchmark: self.benchmark,
             monitor: self.monitor,
         };
         let stages = async {

@@ -2,6 +2,11 @@
 //!
 //! With no transform and an equal schema the bytes pass through untouched.
 
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
 use iggy_connector_codec::{decoders, encoders};
 use iggy_connector_message::{
@@ -29,6 +34,8 @@ pub struct Prepared<T> {
     /// How many were filtered out.
     pub filtered: usize,
     pub rejected: Vec<Rejected>,
+    /// How much of the time was spent on decoding.
+    pub decoding: Duration,
 }
 
 impl Stages {
@@ -78,11 +85,12 @@ impl Stages {
 
     /// Takes a sink's messages from the stream's bytes to the plugin's.
     pub fn consumed(&self, topic: &TopicMetadata, messages: &[Message]) -> Prepared<Message> {
-        let decoder = decoders::for_schema(self.schema);
+        let decoder = Decoder::new(self.schema);
         let mut prepared = Prepared::new(messages.len(), self.schema);
         for (index, message) in messages.iter().enumerate() {
             prepared.add(index, self.consumed_one(topic, &decoder, message));
         }
+        prepared.decoding = decoder.spent.get();
         prepared
     }
 
@@ -99,13 +107,15 @@ impl Stages {
                 schema: from,
                 filtered: 0,
                 rejected: Vec::new(),
+                decoding: Duration::ZERO,
             };
         }
-        let decoder = decoders::for_schema(from);
+        let decoder = Decoder::new(from);
         let mut prepared = Prepared::new(messages.len(), self.schema);
         for (index, message) in messages {
             prepared.add(index, self.produced_one(topic, &decoder, message));
         }
+        prepared.decoding = decoder.spent.get();
         prepared
     }
 
@@ -122,7 +132,7 @@ impl Stages {
             timestamp: Some(message.timestamp),
             origin_timestamp: Some(message.origin_timestamp),
             headers: user_headers(&message.headers)?,
-            payload: decode(decoder, &message.payload)?,
+            payload: decoder.decode(&message.payload)?,
         };
         let Some(transformed) = self.transform(topic, decoded)? else {
             return Ok(None);
@@ -158,7 +168,7 @@ impl Stages {
             timestamp: None,
             origin_timestamp: message.origin_timestamp,
             headers: user_headers(&message.headers)?,
-            payload: decode(decoder, &message.payload)?,
+            payload: decoder.decode(&message.payload)?,
         };
         let Some(transformed) = self.transform(topic, decoded)? else {
             return Ok(None);
@@ -188,7 +198,31 @@ impl Stages {
 /// A message that goes on, `None` for one that is filtered out, or the stage and the reason that it failed for.
 type Staged<T> = Result<Option<T>, (&'static str, String)>;
 
-type Decoder = Result<Box<dyn StreamDecoder>, Error>;
+/// A batch's decoder, and the time it has taken.
+struct Decoder {
+    inner: Result<Box<dyn StreamDecoder>, Error>,
+    spent: Cell<Duration>,
+}
+
+impl Decoder {
+    fn new(schema: Schema) -> Self {
+        Self {
+            inner: decoders::for_schema(schema),
+            spent: Cell::default(),
+        }
+    }
+
+    fn decode(&self, payload: &Bytes) -> Result<Payload, (&'static str, String)> {
+        let started = Instant::now();
+        let decoded = match &self.inner {
+            // A parser that writes into its input cannot work on memory that others share, hence the copy.
+            Ok(decoder) => decoder.decode(payload.to_vec()).map_err(at("decode")),
+            Err(error) => Err(("decode", error.to_string())),
+        };
+        self.spent.set(self.spent.get() + started.elapsed());
+        decoded
+    }
+}
 
 impl<T> Prepared<T> {
     fn new(capacity: usize, schema: Schema) -> Self {
@@ -197,6 +231,7 @@ impl<T> Prepared<T> {
             schema,
             filtered: 0,
             rejected: Vec::new(),
+            decoding: Duration::ZERO,
         }
     }
 
@@ -215,14 +250,6 @@ impl<T> Prepared<T> {
 
 fn at(stage: &'static str) -> impl Fn(Error) -> (&'static str, String) {
     move |error| (stage, error.to_string())
-}
-
-fn decode(decoder: &Decoder, payload: &Bytes) -> Result<Payload, (&'static str, String)> {
-    match decoder {
-        // A parser that writes into its input cannot work on memory that others share, hence the copy.
-        Ok(decoder) => decoder.decode(payload.to_vec()).map_err(at("decode")),
-        Err(error) => Err(("decode", error.to_string())),
-    }
 }
 
 fn user_headers(bytes: &Bytes) -> Result<Option<headers::UserHeaders>, (&'static str, String)> {

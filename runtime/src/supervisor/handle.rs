@@ -59,6 +59,10 @@ impl Handle {
         self.snapshot.borrow().clone()
     }
 
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
     pub fn counts(&self) -> Counts {
         self.monitor.counters.read()
     }

@@ -69,7 +69,7 @@ pub(super) fn launch<O: Opener>(opener: O, launch: Launch) -> Handle {
         reporter.note(reason.clone());
         plan.failed(None);
     }
-    let monitor = Arc::new(Monitor::default());
+    let monitor = Arc::new(Monitor::new(direction, key.clone()));
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let restarts = Restarts::new(&spec.restart);
     let (spec, shown) = watch::channel(Arc::new(spec));

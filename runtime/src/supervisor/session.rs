@@ -35,6 +35,7 @@ pub(super) async fn consume(sink: &Sink, run: &Run) -> Result<(), Failure> {
         max_unsettled: sink.plugin.traits().max_unsettled,
         max_in_flight: sink.built.spec.max_in_flight,
         verbose: sink.built.spec.verbose,
+        benchmark: sink.built.spec.benchmark,
         monitor: &run.monitor,
         pausing: run.halt.pausing.clone(),
     };
@@ -70,6 +71,7 @@ pub(super) async fn produce(source: &Source, run: &Run) -> Result<(), Failure> {
         delivery: source.built.spec.delivery,
         policy: source.built.policy(dead_letters.as_ref(), run),
         verbose: source.built.spec.verbose,
+        benchmark: source.built.spec.benchmark,
         monitor: &run.monitor,
     };
     let mut session = Session::new(&source.built, run);

@@ -311,7 +311,10 @@ impl<O: Opener> Task<O> {
             }
         };
         match delay {
-            Some(delay) => warn!(error = %failure, restart_in = ?delay, "connector failed"),
+            Some(delay) => {
+                self.signs.monitor.counters.restarted();
+                warn!(error = %failure, restart_in = ?delay, "connector failed");
+            }
             None => error!(error = %failure, "connector failed and is not started again"),
         }
         let next_attempt = delay.map(|delay| SystemTime::now() + delay);

@@ -1,15 +1,18 @@
 //! One batch of a sink on its way to the plugin: what is left to hand over, what was refused, and what an outcome means for it. A
 //! lane drives it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::calls::Outcome;
 use crate::pipeline::{
     Attempts, Batch, Consumed, Failed, Failure, FailureKind, Fetched, Message, Monitor, Position,
-    Produced, Producer, Rejected, Stages,
+    Produced, Producer, Rejected, Stage, Stages, Stopwatch,
     dead_letter::{Place, Reason},
     policy::{EXHAUSTED, INVALID, Policy, UNCONFIRMED, Undeliverable},
 };
@@ -26,7 +29,8 @@ pub(super) struct Delivery<'a> {
     /// At the first part.
     attempts: Attempts<'a>,
     position: Position,
-    since: Instant,
+    stopwatch: Stopwatch,
+    handed_over: Option<Instant>,
     is_recovering: bool,
     monitor: &'a Monitor,
 }
@@ -57,9 +61,12 @@ impl<'a> Delivery<'a> {
         attempts: Attempts<'a>,
         monitor: &'a Monitor,
     ) -> Self {
+        let stopwatch = Stopwatch::start();
         let position = position(&fetched);
         let unsettled = fetched.messages.len();
+        let bytes = fetched.messages.iter().map(|message| message.payload.len());
         monitor.counters.consumed(unsettled);
+        monitor.counters.bytes(bytes.sum());
         monitor.counters.expired(fetched.expired);
         let original = Arc::new(Batch {
             topic: fetched.topic,
@@ -75,7 +82,8 @@ impl<'a> Delivery<'a> {
             refused: Vec::new(),
             attempts,
             position,
-            since: Instant::now(),
+            stopwatch,
+            handed_over: None,
             is_recovering: false,
             monitor,
         };
@@ -91,7 +99,12 @@ impl<'a> Delivery<'a> {
 
     fn prepare(&mut self, stages: &Stages) -> Batch {
         let original = &self.original;
+        let started = Instant::now();
         let prepared = stages.consumed(&original.topic, &original.messages);
+        let decoding = prepared.decoding;
+        self.stopwatch.add(Stage::Decode, decoding);
+        self.stopwatch
+            .add(Stage::Prepare, started.elapsed().saturating_sub(decoding));
         for Rejected {
             index,
             stage,
@@ -125,6 +138,17 @@ impl<'a> Delivery<'a> {
         self.parts.front()
     }
 
+    /// Its next part is with the plugin from now on.
+    pub(super) fn handed_over(&mut self) {
+        self.handed_over = Some(Instant::now());
+    }
+
+    fn returned(&mut self) {
+        if let Some(handed_over) = self.handed_over.take() {
+            self.stopwatch.add(Stage::Ffi, handed_over.elapsed());
+        }
+    }
+
     /// Whether something was refused, by a stage or by the plugin.
     pub(super) fn has_refused(&self) -> bool {
         !self.refused.is_empty()
@@ -147,6 +171,7 @@ impl<'a> Delivery<'a> {
     ///
     /// A record is fatal.
     pub(super) fn apply(&mut self, outcome: Outcome) -> Result<Next, Failure> {
+        self.returned();
         self.is_recovering = true;
         let Some(part) = self.parts.pop_front() else {
             return Ok(Next::Settle);
@@ -177,6 +202,7 @@ impl<'a> Delivery<'a> {
     ///
     /// The connector cannot go on. The batch is to be settled all the same.
     pub(super) fn apply_once(&mut self, outcome: Outcome) -> Result<(), Failure> {
+        self.returned();
         let Some(part) = self.parts.pop_front() else {
             return Ok(());
         };
@@ -276,8 +302,10 @@ impl<'a> Delivery<'a> {
         self.original.messages.len()
     }
 
-    pub(super) fn since(&self) -> Instant {
-        self.since
+    /// It is settled, and the consumer knows. Returns how long that took.
+    pub(super) fn finish(&mut self, is_benchmark: bool) -> Duration {
+        self.stopwatch
+            .finish(self.received(), self.monitor, is_benchmark)
     }
 
     /// The first part has gone well, or was refused.

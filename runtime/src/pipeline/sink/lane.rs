@@ -156,10 +156,9 @@ impl<'a, P: SinkPlugin, D: Producer> Lane<'a, P, D> {
         if self.calls.take_cancelled() {
             sink.plugin.drain().await?;
         }
-        while let Some(delivery) = self.deliveries.get(self.calls.len()) {
-            if self.is_full() {
-                break;
-            }
+        while self.deliveries.len() > self.calls.len() && !self.is_full() {
+            let delivery = &mut self.deliveries[self.calls.len()];
+            delivery.handed_over();
             match delivery.part() {
                 Some(_) if self.run.delivers_once() && self.run.is_failing() => {
                     let message = "the connector failed before it was handed over";
@@ -235,7 +234,8 @@ impl<'a, P: SinkPlugin, D: Producer> Lane<'a, P, D> {
         };
         self.run.unloaded(self.number);
         ended?;
-        self.log(&delivery);
+        let elapsed = delivery.finish(sink.benchmark);
+        log(delivery.received(), elapsed, sink.verbose);
         self.flusher.progressed();
         if told.is_err() && !self.run.delivers_once() {
             // The consumer has failed and says why; this batch will be delivered again.
@@ -243,15 +243,6 @@ impl<'a, P: SinkPlugin, D: Producer> Lane<'a, P, D> {
             return Err(Failure::new(FailureKind::Cancelled, message));
         }
         Ok(())
-    }
-
-    fn log(&self, delivery: &Delivery<'_>) {
-        let (received, elapsed) = (delivery.received(), delivery.since().elapsed());
-        if self.run.sink.verbose {
-            info!(received, ?elapsed, "batch consumed");
-        } else {
-            debug!(received, ?elapsed, "batch consumed");
-        }
     }
 
     /// When the plugin is to be flushed, if a consume is waited for.
@@ -331,6 +322,14 @@ impl<'a, P: SinkPlugin, D: Producer> Lane<'a, P, D> {
                 None => return,
             }
         }
+    }
+}
+
+fn log(received: usize, elapsed: Duration, is_verbose: bool) {
+    if is_verbose {
+        info!(received, ?elapsed, "batch consumed");
+    } else {
+        debug!(received, ?elapsed, "batch consumed");
     }
 }
 

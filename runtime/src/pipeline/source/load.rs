@@ -1,5 +1,7 @@
 //! One polled batch from its poll to its result: what is left to send, and what becomes of the rest.
 
+use std::time::Duration;
+
 use iggy_connector_message::{Schema, TopicMetadata};
 
 use super::{Output, routes::Routes};
@@ -20,6 +22,8 @@ pub(super) struct Load {
     /// By position in the batch, as they were polled; empty where no stage changes anything.
     originals: Vec<Produced>,
     pub(super) received: usize,
+    /// How much of the time was spent on decoding.
+    pub(super) decoding: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -111,6 +115,7 @@ impl Load {
         messages: Vec<(usize, Produced)>,
     ) {
         let prepared = output.stages.produced(&output.topic, schema, messages);
+        self.decoding += prepared.decoding;
         for Rejected {
             index,
             stage,

@@ -1,6 +1,9 @@
 //! The first stage of a source: asks the plugin for batches, as long as there are permits, and after the stop for what it still holds.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +12,7 @@ use tracing::info;
 use super::InFlight;
 use crate::{
     config::spec,
-    pipeline::{Attempts, Failure, FailureKind, Monitor, Polled, SourcePlugin},
+    pipeline::{Attempts, Failure, FailureKind, Monitor, Polled, SourcePlugin, Stage, Stopwatch},
 };
 
 /// The first stage: asks the plugin for batches, as long as there are permits.
@@ -56,6 +59,7 @@ impl<P: SourcePlugin> Poller<'_, P> {
     ) -> Result<More, Failure> {
         let mut attempts = Attempts::new("poll", self.retry, self.monitor, asking);
         while let Some(permit) = self.permit(asking).await {
+            let asked = Instant::now();
             let batch = match self.plugin.poll(asking).await {
                 Ok(batch) => batch,
                 Err(failure) => {
@@ -65,7 +69,7 @@ impl<P: SourcePlugin> Poller<'_, P> {
             };
             attempts.done();
             let was_empty = batch.messages.is_empty();
-            if self.pass(batch, permit, polled).await == More::No {
+            if self.pass(batch, asked.elapsed(), permit, polled).await == More::No {
                 return Ok(More::No);
             }
             if was_empty {
@@ -83,6 +87,7 @@ impl<P: SourcePlugin> Poller<'_, P> {
     ) -> Result<More, Failure> {
         let mut attempts = Attempts::new("drain", self.retry, self.monitor, halt);
         while let Some(permit) = self.permit(halt).await {
+            let asked = Instant::now();
             let batch = match self.plugin.drain(halt).await {
                 Ok(batch) => batch,
                 Err(failure) => {
@@ -92,7 +97,7 @@ impl<P: SourcePlugin> Poller<'_, P> {
             };
             attempts.done();
             let is_last = batch.messages.is_empty() && batch.state.is_none();
-            let more = self.pass(batch, permit, polled).await;
+            let more = self.pass(batch, asked.elapsed(), permit, polled).await;
             if is_last || more == More::No {
                 return Ok(More::No);
             }
@@ -100,20 +105,26 @@ impl<P: SourcePlugin> Poller<'_, P> {
         Ok(More::Yes)
     }
 
-    /// Hands a batch on. Nothing follows when the source has ended, or when nobody takes it.
+    /// Hands a batch on that the plugin took `polling` to give. Nothing follows when the source has ended, or when nobody takes it.
     async fn pass(
         &self,
         batch: Polled,
+        polling: Duration,
         permit: OwnedSemaphorePermit,
         polled: &mpsc::Sender<InFlight<Polled>>,
     ) -> More {
         let (received, ended) = (batch.messages.len(), batch.ended);
+        let mut stopwatch = Stopwatch::start();
+        stopwatch.add(Stage::Ffi, polling);
+        let bytes = batch.messages.iter().map(|message| message.payload.len());
         self.monitor.counters.produced(received);
+        self.monitor.counters.bytes(bytes.sum());
         let in_flight = InFlight {
             poll: batch.poll,
             received,
             batch,
             permit,
+            stopwatch,
         };
         // The sender reads until this side is closed, so nothing that was polled is left without a result.
         if polled.send(in_flight).await.is_err() {

@@ -1,5 +1,7 @@
 //! The last stage of a source: saves the state and tells the plugin what became of each batch.
 
+use std::time::Instant;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -7,7 +9,7 @@ use tracing::{debug, info};
 use super::{InFlight, Lost, Settled, given_up, save};
 use crate::{
     config::spec,
-    pipeline::{Attempts, Failure, GivenUp, Monitor, Settlement, SourcePlugin, StateStore},
+    pipeline::{Attempts, Failure, GivenUp, Monitor, Settlement, SourcePlugin, Stage, StateStore},
 };
 
 /// Most batches whose states are covered by one save.
@@ -19,6 +21,7 @@ pub(super) struct Settler<'a, P, S> {
     pub(super) state: &'a S,
     pub(super) retry: spec::Backoff,
     pub(super) verbose: bool,
+    pub(super) benchmark: bool,
     pub(super) monitor: &'a Monitor,
 }
 
@@ -37,7 +40,12 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
                 .map_while(|batch| batch.batch.as_mut().ok());
             let state = confirmed.filter_map(|batch| batch.state.take()).last();
             if let (Some(state), Ok(())) = (state, &ended) {
+                let started = Instant::now();
                 ended = save(self.state, state, self.retry, self.monitor, halt).await;
+                // One save for all of them: each has waited for it.
+                for batch in &mut waiting {
+                    batch.stopwatch.add(Stage::StateSave, started.elapsed());
+                }
             }
             for batch in waiting.drain(..) {
                 let given_up = ended.as_ref().err().map(given_up);
@@ -64,6 +72,7 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
             received,
             batch,
             permit: _permit,
+            mut stopwatch,
         } = in_flight;
         let counters = &self.monitor.counters;
         let settlement = match (batch, given_up) {
@@ -88,10 +97,11 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
         while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
             attempts.pause(failure).await?;
         }
+        let elapsed = stopwatch.finish(received, self.monitor, self.benchmark);
         if self.verbose {
-            info!(received, "batch produced");
+            info!(received, ?elapsed, "batch produced");
         } else {
-            debug!(received, "batch produced");
+            debug!(received, ?elapsed, "batch produced");
         }
         Ok(())
     }

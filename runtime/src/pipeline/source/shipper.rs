@@ -1,5 +1,7 @@
 //! The middle stage of a source: prepares each batch and sends it until Iggy has confirmed what it can take.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use iggy_connector_message::TopicMetadata;
 use tokio::sync::mpsc;
@@ -12,8 +14,8 @@ use super::{
 use crate::{
     config::spec::Delivery,
     pipeline::{
-        Attempts, Failure, FailureKind, GivenUp, Monitor, Polled, Producer, Shipment, StateStore,
-        Unsent,
+        Attempts, Failure, FailureKind, GivenUp, Monitor, Polled, Producer, Shipment, Stage,
+        StateStore, Stopwatch, Unsent,
         policy::{EXHAUSTED, Policy, UNCONFIRMED},
     },
 };
@@ -43,10 +45,11 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
             received,
             batch,
             permit,
+            mut stopwatch,
         }) = polled.recv().await
         {
             let (batch, delivered) = match &ended {
-                Ok(()) => self.deliver(batch, producer, halt).await,
+                Ok(()) => self.deliver(batch, &mut stopwatch, producer, halt).await,
                 Err(_) => (Err(Lost(GivenUp::Stopped)), Ok(())),
             };
             if delivered.is_err() {
@@ -59,6 +62,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
                 received,
                 batch,
                 permit,
+                stopwatch,
             };
             if sent.send(in_flight).await.is_err() {
                 break;
@@ -72,14 +76,23 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
     async fn deliver<C: Producer>(
         &mut self,
         polled: Polled,
+        stopwatch: &mut Stopwatch,
         producer: &C,
         halt: &CancellationToken,
     ) -> (Settled, Result<(), Failure>) {
         let mut state = polled.state;
+        let began = Instant::now();
         let mut load = Load::new(self.outputs, &self.routes, polled.schema, polled.messages);
+        stopwatch.add(Stage::Decode, load.decoding);
+        stopwatch.add(
+            Stage::Prepare,
+            began.elapsed().saturating_sub(load.decoding),
+        );
         let mut tried = Ok(false);
         if !load.messages.is_empty() && !self.stops_for(&load) {
+            let began = Instant::now();
             tried = self.send(&mut load, &mut state, producer, halt).await;
+            stopwatch.add(Stage::IggySend, began.elapsed());
         }
         let failed = load.failed.len();
         let ended = match tried {

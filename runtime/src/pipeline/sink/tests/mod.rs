@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Input, Sink, delivery::original};
 use crate::{
-    config::spec::{self, Delivery, OnFailure},
+    config::spec::{self, Delivery, Direction, OnFailure},
     pipeline::{
         Batch, Consumed, Consumer, Counts, Failed, Failure, FailureKind, Fetched, FlushRequest,
         Handout, Message, Monitor, Partition, Position, SinkPlugin, Stages,
@@ -369,7 +369,7 @@ async fn run(case: Case) -> Run {
         pausing: case.pausing.clone(),
         ends_with: case.ends_with,
     };
-    let monitor = Monitor::default();
+    let monitor = Monitor::new(Direction::Sink, "tested".into());
     let inputs = [Input {
         stages: Stages::of_sink(Schema::Json, case.transforms).unwrap(),
         batch_timeout: case.batch_timeout,
@@ -384,6 +384,7 @@ async fn run(case: Case) -> Run {
         max_in_flight: case.max_in_flight,
         pausing: case.pausing,
         verbose: false,
+        benchmark: false,
         monitor: &monitor,
     };
     let began = Instant::now();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DRAIN, Output, Source};
 use crate::{
-    config::spec::{self, Delivery},
+    config::spec::{self, Delivery, Direction},
     pipeline::{
         Counts, Failure, FailureKind, Monitor, Polled, Produced, Settlement, SourcePlugin, Stages,
         StateStore,
@@ -149,7 +149,7 @@ async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
         failures: Mutex::new(case.save_failures.into()),
         journal: journal.clone(),
     };
-    let monitor = Monitor::default();
+    let monitor = Monitor::new(Direction::Source, "tested".into());
     let first = Output {
         topic: topic(),
         route: None,
@@ -170,6 +170,7 @@ async fn run(case: Case) -> (Result<(), Failure>, Vec<String>, Counts) {
         drains,
         policy: policy(case.errors, case.max_attempts, &dead_letters, &monitor),
         verbose: false,
+        benchmark: false,
         monitor: &monitor,
     };
     let result = source.run(&producer, &stop).await;

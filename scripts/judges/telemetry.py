@@ -1,0 +1,141 @@
+"""Judges the daemon's telemetry by programs that know nothing of it: a collector takes logs and traces over gRPC and over HTTP, and
+Prometheus' own tool reads the metrics.
+
+usage: telemetry.py DAEMON COLLECTOR PROMTOOL
+"""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from broker import Score
+
+DEADLINE_SECONDS = 60
+
+# Names that clients rely on, although a gauge is not usually called so.
+KEPT_NAMES = {"iggy_connectors_sources_total", "iggy_connectors_sinks_total"}
+
+CONFIG = """
+[iggy.embedded]
+enabled = true
+
+[sources.random]
+path = "libiggy_connector_random_source"
+streams = [{ stream = "judged", topic = "telemetry", schema = "json" }]
+plugin_config = { interval = "10ms", max_count = 100 }
+
+[sinks.stdout]
+path = "libiggy_connector_stdout_sink"
+streams = [{ stream = "judged", topics = ["telemetry"], schema = "json" }]
+"""
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Process:
+    """A process whose output can be waited for; interrupted at the end."""
+
+    def __init__(self, folder, name, arguments, environment=None):
+        self.log = folder / f"{name}.log"
+        with open(self.log, "w") as output:
+            self.process = subprocess.Popen(
+                arguments, cwd=folder, env={**os.environ, **(environment or {})}, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def wait_for(self, pattern):
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            found = re.search(pattern, self.log.read_text())
+            if found:
+                return found
+            time.sleep(0.02)
+        return None
+
+    def interrupt(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+def judge_collector(score, daemon, collector, transport):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        grpc, http = free_port(), free_port()
+        collecting = Process(
+            folder,
+            "collector",
+            [collector, "start", "--exporter", "blackhole"]
+            + ["--otlp-grpc-endpoint", f"127.0.0.1:{grpc}", "--otlp-http-endpoint", f"127.0.0.1:{http}"]
+            + ["--debug-log", "traces", "--debug-log", "logs", "--debug-log-verbosity", "detailed"],
+        )
+        endpoint = f"http://127.0.0.1:{grpc if transport == 'grpc' else http}"
+        (folder / "config.toml").write_text(CONFIG)
+        running = start_daemon(
+            folder,
+            daemon,
+            {
+                "IGGY_CONNECTORS_TELEMETRY_ENABLED": "true",
+                "IGGY_CONNECTORS_TELEMETRY_SERVICE_NAME": "judged-daemon",
+                "IGGY_CONNECTORS_TELEMETRY_LOGS_TRANSPORT": transport,
+                "IGGY_CONNECTORS_TELEMETRY_LOGS_ENDPOINT": endpoint,
+                "IGGY_CONNECTORS_TELEMETRY_TRACES_TRANSPORT": transport,
+                "IGGY_CONNECTORS_TELEMETRY_TRACES_ENDPOINT": endpoint,
+            },
+        )
+        running.wait_for("the source has ended")
+        code = running.interrupt()
+        score.judge(f"{transport}: the daemon ends well", code == 0, running.log.read_text())
+        for what, pattern in [
+            ("its own logs", r"Body: Str\(management API on"),
+            ("a plugin's logs", r"Body: Str\(opened the random source"),
+            ("the name of the service", r"judged-daemon"),
+            ("a trace of a batch", r"Name\s*: batch"),
+            ("whose batch it was", r"connector\.key[^\n]*random"),
+        ]:
+            found = collecting.wait_for(pattern)
+            score.judge(f"{transport}: the collector has {what}", found is not None, f"no {pattern} in\n{collecting.log.read_text()[-4000:]}")
+        collecting.interrupt()
+
+
+def judge_metrics(score, daemon, promtool):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        (folder / "config.toml").write_text(CONFIG)
+        running = start_daemon(folder, daemon, {})
+        running.wait_for("the source has ended")
+        api = running.wait_for(r"management API on (http://\S+)").group(1)
+        with urllib.request.urlopen(f"{api}/metrics") as reply:
+            text = reply.read()
+        checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=DEADLINE_SECONDS)
+        said = (checked.stdout + checked.stderr).decode()
+        complaints = [line for line in said.splitlines() if line and line.split()[0] not in KEPT_NAMES]
+        # 3: it can be read, and there are complaints about style.
+        score.judge("promtool reads the metrics", checked.returncode in (0, 3) and not complaints, said)
+        running.interrupt()
+
+
+def start_daemon(folder, daemon, environment):
+    addresses = {"IGGY_CONNECTORS_HTTP_ADDRESS": "127.0.0.1:0", "IGGY_CONNECTORS_IGGY_ADDRESS": "127.0.0.1:0"}
+    return Process(folder, "daemon", [daemon], {**addresses, **environment})
+
+
+def main():
+    daemon, collector, promtool = sys.argv[1:]
+    score = Score()
+    for transport in ("grpc", "http"):
+        judge_collector(score, daemon, collector, transport)
+    judge_metrics(score, daemon, promtool)
+    return score.exit_code()
+
+
+sys.exit(main())
