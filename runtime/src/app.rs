@@ -77,6 +77,7 @@ impl App {
             true => Some(api::Listener::bind(runtime.http).await?),
             false => None,
         };
+        let reader = loaded.reader.clone();
         let opened = provider::open(loaded)
             .await
             .map_err(|error| with_causes(&error))?;
@@ -87,13 +88,14 @@ impl App {
             plugins,
             search_paths: runtime.plugins.search_paths,
             state,
-            secrets,
+            secrets: secrets.clone(),
         });
         let supervisor = supervise(host.clone(), opened.connectors, opened.unusable)?;
         let watching = opened.watch.map(|watch| tokio::spawn(report(watch)));
         let stop_api = CancellationToken::new();
         let api = listener.map(|listener| {
-            let routes = api::Api::new(supervisor.clone());
+            let routes =
+                api::Api::new(supervisor.clone(), opened.provider.clone(), reader, secrets);
             tokio::spawn(listener.serve(routes, stop_api.clone()))
         });
         Ok(Self {

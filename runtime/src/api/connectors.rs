@@ -9,7 +9,7 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    Api,
+    Api, change, configs,
     dto::{Connector, Details, hidden, shown},
     error::ApiError,
 };
@@ -30,7 +30,9 @@ const COMMANDS: [(&str, Request); 5] = [
 pub(super) fn router(direction: Direction) -> Router<Api> {
     let lists = Router::new()
         .route("/", get(move |api| list(direction, api)))
-        .route("/{key}", get(move |api, key| details(direction, api, key)));
+        .route("/{key}", get(move |api, key| details(direction, api, key)))
+        .merge(configs::router(direction))
+        .merge(change::router(direction));
     COMMANDS.into_iter().fold(lists, |router, (name, request)| {
         router.route(
             &format!("/{{key}}/{name}"),
@@ -67,7 +69,7 @@ async fn command(
     Ok((StatusCode::ACCEPTED, Json(hidden(&handle, &answer))))
 }
 
-fn find(direction: Direction, api: &Api, key: &str) -> Result<Handle, ApiError> {
+pub(super) fn find(direction: Direction, api: &Api, key: &str) -> Result<Handle, ApiError> {
     let found = api.connectors.find(direction, key);
     found.ok_or_else(|| ApiError::NotFound(format!("no {} has the key {key}", direction.name())))
 }

@@ -1,5 +1,7 @@
 //! Errors of the API: `{"code", "reason"}` with a stable code.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::StatusCode,
@@ -7,12 +9,27 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::supervisor::Refused;
+use crate::{config::Problem, provider, supervisor::Refused};
 
 #[derive(Debug)]
 pub(super) enum ApiError {
     Unauthorized,
     Forbidden,
+    /// The request itself cannot be understood.
+    Invalid(String),
+    UnsupportedType,
+    /// The most bytes that a body may have.
+    TooLarge(usize),
+    /// How long a body may take.
+    TooSlow(Duration),
+    /// A document with everything that is wrong with it.
+    Problems(Vec<Problem>),
+    /// Versions cannot be read or written.
+    Storage(String),
+    /// The configuration service does not do it.
+    Service(String),
+    /// The configuration service does not answer.
+    Unavailable(String),
     NotFound(String),
     MethodNotAllowed,
     /// What was asked for does not fit the connector's state.
@@ -38,9 +55,42 @@ impl From<Refused> for ApiError {
 struct Body {
     code: &'static str,
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<Entry>>,
+}
+
+/// One thing that is wrong with a document.
+#[derive(Serialize)]
+struct Entry {
+    path: String,
+    code: &'static str,
+    reason: String,
+    suggestion: Option<String>,
+}
+
+impl From<Problem> for Entry {
+    fn from(problem: Problem) -> Self {
+        Self {
+            path: problem.key,
+            code: problem.code.name(),
+            reason: problem.reason,
+            suggestion: problem.remedy,
+        }
+    }
 }
 
 impl ApiError {
+    /// What a provider did not do, and why: in `reason`.
+    pub(super) fn of_provider(error: &provider::Error, reason: String) -> Self {
+        match error {
+            provider::Error::NotFound(_) => Self::NotFound(reason),
+            provider::Error::Conflict(_) => Self::Conflict(reason),
+            provider::Error::Damaged(_) | provider::Error::File { .. } => Self::Storage(reason),
+            provider::Error::Unavailable(_) => Self::Unavailable(reason),
+            provider::Error::Refused(_) | provider::Error::Reply(_) => Self::Service(reason),
+        }
+    }
+
     fn parts(self) -> (StatusCode, &'static str, String) {
         match self {
             Self::Unauthorized => (
@@ -53,6 +103,33 @@ impl ApiError {
                 "foreign_origin",
                 "without http.api_key only requests from and to this machine are served".to_owned(),
             ),
+            Self::Invalid(reason) => (StatusCode::BAD_REQUEST, "invalid", reason),
+            Self::UnsupportedType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body is JSON: send it with `content-type: application/json`".to_owned(),
+            ),
+            Self::TooLarge(limit) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("the body has more than {limit} bytes"),
+            ),
+            Self::TooSlow(limit) => (
+                StatusCode::REQUEST_TIMEOUT,
+                "too_slow",
+                format!("the body did not arrive within {} seconds", limit.as_secs()),
+            ),
+            Self::Problems(problems) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_document",
+                match problems.len() {
+                    1 => "the document cannot be used: 1 problem".to_owned(),
+                    count => format!("the document cannot be used: {count} problems"),
+                },
+            ),
+            Self::Storage(reason) => (StatusCode::INTERNAL_SERVER_ERROR, "storage", reason),
+            Self::Service(reason) => (StatusCode::BAD_GATEWAY, "service", reason),
+            Self::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason),
             Self::NotFound(reason) => (StatusCode::NOT_FOUND, "not_found", reason),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -68,8 +145,20 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        let errors = match &mut self {
+            Self::Problems(problems) => {
+                let problems = std::mem::take(problems).into_iter();
+                Some(problems.map(Entry::from).collect())
+            }
+            _ => None,
+        };
         let (status, code, reason) = self.parts();
-        (status, Json(Body { code, reason })).into_response()
+        let body = Body {
+            code,
+            reason,
+            errors,
+        };
+        (status, Json(body)).into_response()
     }
 }

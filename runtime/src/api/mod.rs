@@ -1,23 +1,37 @@
 //! The management API: axum, JSON, one router for connectors mounted at `/sinks` and `/sources`.
 
 mod auth;
+mod body;
+mod change;
+mod configs;
 mod connectors;
 mod cors;
+mod document;
 mod dto;
 mod error;
 mod metrics;
+mod query;
 mod server;
 mod system;
 mod tls;
 
 use std::sync::{Arc, Mutex};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
 
 pub use self::server::Listener;
 use self::{auth::Auth, error::ApiError};
 use crate::{
-    config::spec::{self, Direction},
+    config::{
+        Reader, Secrets,
+        spec::{self, Direction},
+    },
+    provider::{self, Provider},
     supervisor::Supervisor,
     telemetry::process::Process,
 };
@@ -29,15 +43,46 @@ const BODY_LIMIT: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Api {
     connectors: Supervisor,
+    provider: Arc<dyn Provider>,
+    /// Reads documents as the daemon reads its files.
+    reader: Reader,
+    /// What no message may show.
+    secrets: Secrets,
     process: Arc<Mutex<Process>>,
 }
 
 impl Api {
-    pub fn new(connectors: Supervisor) -> Self {
+    pub fn new(
+        connectors: Supervisor,
+        provider: Arc<dyn Provider>,
+        reader: Reader,
+        secrets: Secrets,
+    ) -> Self {
         Self {
             connectors,
+            provider,
+            reader,
+            secrets,
             process: Arc::new(Mutex::new(Process::new())),
         }
+    }
+
+    /// Does something to its end, also when the client does not wait for it.
+    async fn whole<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ApiError>> + Send + 'static,
+    {
+        let done = tokio::spawn(work(self.clone())).await;
+        done.unwrap_or_else(|error| Err(ApiError::Storage(error.to_string())))
+    }
+
+    /// Why the provider did not do something.
+    fn failed(&self, error: &provider::Error) -> ApiError {
+        let causes =
+            std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        let reason = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        ApiError::of_provider(error, self.secrets.hide(&reason).into_owned())
     }
 }
 
@@ -48,6 +93,7 @@ fn router(api: Api, auth: Arc<Auth>, http: &spec::Http) -> Router {
         .route("/ready", get(system::ready));
     let mut keyed = Router::new()
         .route("/stats", get(system::stats))
+        .route("/validate", post(change::validate))
         .nest("/sinks", connectors::router(Direction::Sink))
         .nest("/sources", connectors::router(Direction::Source));
     if let Some(path) = &http.metrics {

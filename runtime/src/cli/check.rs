@@ -9,10 +9,9 @@ use super::{
     scratch::{self, Scratch},
 };
 use crate::{
-    config::{
-        self, Code, Environment, Loaded, Origin, PluginSchema, Problem, Problems, spec::Connector,
-    },
+    config::{self, Environment, Loaded, Origin, Problem, Problems, spec::Connector},
     plugin,
+    supervisor::Plugins,
 };
 
 /// What was found.
@@ -62,12 +61,17 @@ fn look_at(loaded: &Loaded, fatal: Vec<Problem>) -> Result<Findings, String> {
     let scratch =
         Scratch::new().map_err(|error| format!("a folder for copies of plugins: {error}"))?;
     let (registry, runtime) = (scratch.registry()?, scratch::runtime()?);
+    let plugins = Plugins {
+        registry: &registry,
+        search_paths: &loaded.runtime.plugins.search_paths,
+        secrets: &loaded.secrets,
+    };
     let unusable = loaded.unusable.iter().map(|unusable| &unusable.spec);
     for connector in loaded.connectors.iter().chain(unusable) {
         if connector.path.is_empty() {
             continue;
         }
-        let found = runtime.block_on(plugin_of(connector, loaded, &registry));
+        let found = runtime.block_on(plugins.check(connector));
         findings.add(connector, found);
     }
     Ok(findings)
@@ -86,40 +90,6 @@ fn without_a_version(loaded: &Loaded) -> impl Iterator<Item = Problem> {
         .iter()
         .filter(move |unusable| !is_there(&unusable.spec));
     missing.map(|unusable| unusable.spec.written.problem("version", &unusable.reason))
-}
-
-/// Finds and loads the connector's plugin, and checks its configuration.
-async fn plugin_of(
-    connector: &Connector,
-    loaded: &Loaded,
-    registry: &plugin::Registry,
-) -> Result<plugin::Library, Vec<Problem>> {
-    let of_path = |reason: String| {
-        vec![
-            connector
-                .written
-                .problem("path", &loaded.secrets.hide(&reason)),
-        ]
-    };
-    let search_paths = &loaded.runtime.plugins.search_paths;
-    let path = plugin::locate(&connector.path, &connector.origin, search_paths)
-        .map_err(|error| of_path(error.to_string()))?;
-    let library = registry
-        .load(&path, connector.direction)
-        .await
-        .map_err(|error| of_path(error.to_string()))?;
-    let Some(schema) = &library.descriptor().config_schema else {
-        return Ok(library);
-    };
-    let schema = PluginSchema::parse(schema).map_err(|error| {
-        of_path(format!(
-            "the plugin's configuration schema cannot be used: {error}"
-        ))
-    })?;
-    let fitted = connector.plugin_config.fitted(&schema, &loaded.secrets);
-    fitted
-        .map(|_| library)
-        .map_err(|Problems(problems)| problems)
 }
 
 impl Findings {
@@ -177,20 +147,8 @@ fn entry(problem: &Problem) -> Value {
         "line": line,
         "variable": variable,
         "key": problem.key,
-        "code": code(problem.code),
+        "code": problem.code.name(),
         "reason": problem.reason,
         "remedy": problem.remedy,
     })
-}
-
-/// For programs: a code keeps its name.
-fn code(code: Code) -> &'static str {
-    match code {
-        Code::Unreadable => "unreadable",
-        Code::UnknownKey => "unknown_key",
-        Code::Missing => "missing",
-        Code::Invalid => "invalid",
-        Code::Conflict => "conflict",
-        Code::Unsupported => "unsupported",
-    }
 }

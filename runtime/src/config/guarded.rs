@@ -81,6 +81,14 @@ impl Guarded {
         }
     }
 
+    /// The same document with what its plugin's schema calls secret hidden from now on, in `secrets` too, whether it fits or not.
+    #[must_use]
+    pub fn marked(&self, schema: &PluginSchema, secrets: &Secrets) -> Self {
+        let mut marked = self.clone();
+        marked.mark(schema, secrets);
+        marked
+    }
+
     /// A problem of a key of this document, with its file and line.
     pub fn problem(&self, key: &str, reason: &str) -> Problem {
         Problem {

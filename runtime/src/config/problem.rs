@@ -51,6 +51,20 @@ pub enum Code {
     Unsupported,
 }
 
+impl Code {
+    /// For programs: a code keeps its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::UnknownKey => "unknown_key",
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::Conflict => "conflict",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);

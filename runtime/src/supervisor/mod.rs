@@ -1,6 +1,7 @@
 //! One task per connector. The [`Supervisor`] starts them, finds them for the API, and stops them all within a deadline; connectors
 //! come and go while it runs.
 
+mod check;
 mod handle;
 mod health;
 mod launch;
@@ -28,6 +29,7 @@ use tracing::error;
 
 use self::launch::{Launch, launch};
 pub use self::{
+    check::Plugins,
     handle::{Handle, Refused},
     open::Host,
     plan::{Request, Target},
@@ -156,6 +158,10 @@ impl Supervisor {
             error!(error = %failure, "which connectors are paused and stopped is not saved");
         }
         abandoned
+    }
+
+    fn host(&self) -> &Host {
+        &self.0.host
     }
 
     fn insert(&self, spec: spec::Connector, unusable: Option<String>) -> Result<Handle, Taken> {

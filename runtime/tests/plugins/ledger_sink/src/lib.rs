@@ -16,20 +16,26 @@ use std::{
 use async_trait::async_trait;
 use iggy_connector_sdk::{
     ConsumedMessage, Error, MessagesMetadata, Sink, TopicMetadata,
+    kit::Secret,
     sink::{Batch, Message},
     sink_connector,
 };
+use schemars::JsonSchema;
 use scripted::deed::perform;
 use serde::Deserialize;
 
 sink_connector!(LedgerSink);
 
 /// Where it writes, and how it fails.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Gets one line per message: topic, partition, offset, the payload up to its first space, a full stop.
     ledger: PathBuf,
+    /// What happens before it opens (see `scripted::deed`).
+    open: String,
+    /// Shown nowhere, and written at the end of every line when there is one.
+    token: Secret,
     /// Each batch takes so long.
     delay_ms: u64,
     /// As long as this file exists, it says what happens before a batch is written (see `scripted::deed`).
@@ -42,7 +48,7 @@ pub struct Config {
 }
 
 /// What happens in a call that fails.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Failure {
     /// Nothing is written.
@@ -55,7 +61,7 @@ enum Failure {
 }
 
 /// What becomes of messages whose payload begins with `poison`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Poison {
     /// They are written as any other.
@@ -96,8 +102,14 @@ impl LedgerSink {
             let payload = String::from_utf8_lossy(message.payload());
             let id = payload.split(' ').next().unwrap_or_default();
             let (topic, partition) = (batch.topic(), batch.partition_id());
-            writeln!(lines, "{topic} {partition} {} {id} .", message.offset())
-                .map_err(|error| Error::fatal(error.to_string()))?;
+            let token = self.config.token.expose();
+            let space = if token.is_empty() { "" } else { " " };
+            writeln!(
+                lines,
+                "{topic} {partition} {} {id}{space}{token} .",
+                message.offset()
+            )
+            .map_err(|error| Error::fatal(error.to_string()))?;
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let file = file
@@ -162,6 +174,7 @@ impl LedgerSink {
 #[async_trait]
 impl Sink for LedgerSink {
     async fn open(&mut self) -> Result<(), Error> {
+        perform(&self.config.open).await?;
         let unusable = |error: std::io::Error| Error::InitError(error.to_string());
         let mut options = OpenOptions::new();
         let options = options.append(true).create(true);

@@ -48,6 +48,8 @@ pub struct Config {
     acked: PathBuf,
     /// As long as this file exists, it says what a poll does (see `scripted::deed`).
     deed: PathBuf,
+    /// What happens before it opens (see `scripted::deed`).
+    open: String,
     interval_ms: u64,
     max_in_flight: u32,
 }
@@ -65,6 +67,7 @@ impl Default for Config {
             until: PathBuf::new(),
             acked: PathBuf::new(),
             deed: PathBuf::new(),
+            open: String::new(),
             interval_ms: 1,
             max_in_flight: 1,
         }
@@ -136,6 +139,7 @@ impl LedgerSource {
 #[async_trait]
 impl Source for LedgerSource {
     async fn open(&mut self) -> Result<(), Error> {
+        perform(&self.config.open).await?;
         let next = match self.state.take() {
             Some(state) => state.try_deserialize::<(u64, String)>()?.0,
             None => 0,

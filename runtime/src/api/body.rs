@@ -1,0 +1,101 @@
+//! A request's body: one JSON table, in bounded space and time. [`Table`] is its extractor.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+};
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use super::{BODY_LIMIT, error::ApiError};
+use crate::config;
+
+/// How long a client may take to send a body, from its first byte to its last.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A body that is a JSON table.
+pub(super) struct Table(pub(super) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for Table {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedType);
+        }
+        let received = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let bytes = match received {
+            Err(_) => return Err(ApiError::TooSlow(BODY_TIMEOUT)),
+            Ok(Err(rejected)) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                return Err(ApiError::TooLarge(BODY_LIMIT));
+            }
+            Ok(Err(rejected)) => return Err(ApiError::Invalid(rejected.body_text())),
+            Ok(Ok(bytes)) => bytes,
+        };
+        table(&bytes).map(Self).map_err(ApiError::Invalid)
+    }
+}
+
+/// `application/json`, or another type that is JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
+}
+
+fn table(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| format!("the body is not UTF-8: {error}"))?;
+    // This error tells line and column; the strict reader also finds keys that stand twice.
+    serde_json::from_str::<IgnoredAny>(text)
+        .map_err(|error| format!("the body is not JSON: {error}"))?;
+    match config::parse_json(text) {
+        Ok(Value::Object(table)) => Ok(table),
+        Ok(_) => Err("the body is JSON, but no table".to_owned()),
+        Err(reason) => Err(format!("the body cannot be used: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_one_json_table() {
+        let reason = |body: &str| table(body.as_bytes()).unwrap_err();
+        assert_eq!(table(br#"{"a":1}"#).unwrap()["a"], 1);
+        assert!(reason("{\n  \"a\": }").contains("line 2 column 8"));
+        assert!(reason("[]").contains("no table"));
+        assert!(
+            reason(r#"{"a":1,"a":2}"#).contains("`a`"),
+            "{}",
+            reason(r#"{"a":1,"a":2}"#)
+        );
+        assert!(reason("").contains("line 1"));
+        assert!(table(b"\xff").unwrap_err().contains("UTF-8"));
+    }
+
+    #[test]
+    fn only_json_is_taken() {
+        for (kind, taken) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/merge-patch+json", true),
+            ("text/json", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            let headers = [(header::CONTENT_TYPE, kind.parse().unwrap())];
+            assert_eq!(is_json(&headers.into_iter().collect()), taken, "{kind}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}
