@@ -2,19 +2,23 @@
 //! plugin wants of it to the supervisor.
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Json,
+    extract::State,
     http::{StatusCode, Uri},
-    routing::post,
 };
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
     Api,
     body::Table,
-    configs::{id, number},
-    document::{restore, shown},
+    configs::{id, number, read},
+    connectors::kind,
+    document::{Shape, restore, shown},
     error::ApiError,
+    extract::Named,
+    openapi::{Operation, Routes},
     query::query,
 };
 use crate::{
@@ -22,17 +26,89 @@ use crate::{
     provider::{Entry, Error, Id},
 };
 
-pub(super) fn router(direction: Direction) -> Router<Api> {
-    let create = move |api, key, body| create(direction, api, key, body);
-    let delete = move |api, key, uri| delete(direction, api, key, uri);
-    Router::new().route("/{key}/configs", post(create).delete(delete))
+pub(super) fn routes(direction: Direction) -> Routes {
+    let (one, all) = (direction.name(), kind(direction));
+    let path = format!("/{all}/{{key}}/configs");
+    let created = read(
+        format!("create_{one}_config"),
+        all,
+        "Stores a version; the first also starts the connector",
+    )
+    .takes::<Map<String, Value>>()
+    .answers::<Shape>(StatusCode::OK, "the document as it is stored")
+    .refuses(
+        StatusCode::CONFLICT,
+        "somebody else changes it, or its key is taken",
+    )
+    .refuses(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "everything that is wrong with the document",
+    );
+    let deleted = read(
+        format!("delete_{one}_config"),
+        all,
+        "Deletes a version, or the connector",
+    )
+    .query(
+        "version",
+        "which; without it the connector with all its versions",
+        json!({ "type": "integer", "minimum": 0 }),
+    )
+    .does("it is gone")
+    .refuses(StatusCode::CONFLICT, "this version is the active one");
+    Routes::default()
+        .post(
+            &path,
+            move |api, key, body| create(direction, api, key, body),
+            created,
+        )
+        .delete(
+            &path,
+            move |api, key, uri| delete(direction, api, key, uri),
+            deleted,
+        )
+}
+
+/// The check of a document, whatever it is of.
+pub(super) fn validation() -> Routes {
+    let checked = Operation::new(
+        "validate",
+        "daemon",
+        "Checks a connector's document and does nothing else",
+    )
+    .takes::<Map<String, Value>>()
+    .answers::<Valid>(StatusCode::OK, "it could be stored and run")
+    .refuses(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "everything that is wrong with the document",
+    )
+    .refuses(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the versions cannot be read",
+    )
+    .refuses(
+        StatusCode::BAD_GATEWAY,
+        "the configuration service does not do it",
+    )
+    .refuses(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the configuration service does not answer",
+    );
+    Routes::default().post("/validate", validate, checked)
+}
+
+/// Nothing is wrong with a document.
+#[derive(Serialize, JsonSchema)]
+struct Valid {
+    #[schemars(extend("const" = "valid"))]
+    status: &'static str,
 }
 
 /// Answers with the stored document. The first version of a connector also starts it.
 async fn create(
     direction: Direction,
     State(api): State<Api>,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
     Table(mut body): Table,
 ) -> Result<Json<Value>, ApiError> {
     let id = id(direction, &key, &api)?;
@@ -71,7 +147,7 @@ fn begin(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
 async fn delete(
     direction: Direction,
     State(api): State<Api>,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     let [version] = query(&uri, ["version"])?;
@@ -104,10 +180,7 @@ fn not_running(api: &Api, id: &Id, version: u32) -> Result<(), ApiError> {
 }
 
 /// Checks a connector and does nothing else.
-pub(super) async fn validate(
-    State(api): State<Api>,
-    Table(body): Table,
-) -> Result<Json<Value>, ApiError> {
+async fn validate(State(api): State<Api>, Table(body): Table) -> Result<Json<Valid>, ApiError> {
     let direction = body.get("type").and_then(Value::as_str);
     let direction = match direction {
         Some("sink") => Ok(Direction::Sink),
@@ -129,7 +202,7 @@ pub(super) async fn validate(
         }
     };
     checked(&api, &id(direction, key, &api)?, body).await?;
-    Ok(Json(json!({ "status": "valid" })))
+    Ok(Json(Valid { status: "valid" }))
 }
 
 fn problem(key: &str, remedy: &str) -> Problem {

@@ -1,19 +1,22 @@
 //! `/{kind}/{key}/configs`: the versions of a connector. Their activation is in `activation`.
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::{Uri, header},
+    Json,
+    extract::State,
+    http::{StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
-    routing::get,
 };
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
     Api,
-    connectors::find,
-    document::{self, shown},
+    connectors::{find, kind, of_one},
+    document::{self, Shape, shown},
     error::ApiError,
+    extract::Named,
+    openapi::{Operation, Routes},
     query::query,
 };
 use crate::{
@@ -21,37 +24,98 @@ use crate::{
     provider::{Entry, Id},
 };
 
-/// The key of a connector, and a version of it as it was written.
-type OfVersion = Path<(String, String)>;
+const PLAIN: &str = "text/plain; charset=utf-8";
 
-pub(super) fn router(direction: Direction) -> Router<Api> {
-    Router::new()
-        .route(
-            "/{key}/configs",
-            get(move |api, key| list(direction, api, key)),
+/// A transform with its configuration.
+#[derive(Serialize, JsonSchema)]
+struct Transform {
+    r#type: String,
+    config: Value,
+}
+
+/// The key of a connector, and a version of it as it was written.
+type OfVersion = Named<(String, String)>;
+
+pub(super) fn routes(direction: Direction) -> Routes {
+    let (one, all) = (direction.name(), kind(direction));
+    let path = |rest| format!("/{all}/{{key}}/{rest}");
+    let versions = read(format!("list_{one}_configs"), all, "Lists every version")
+        .answers::<Vec<Shape>>(StatusCode::OK, "the newest last");
+    let version = read(format!("get_{one}_config"), all, "Shows a version")
+        .answers::<Shape>(StatusCode::OK, "its document");
+    let active_version = read(
+        format!("get_{one}_active_config"),
+        all,
+        "Shows the active version",
+    )
+    .answers::<Shape>(StatusCode::OK, "its document");
+    let plugin_config = read(
+        format!("get_{one}_plugin_config"),
+        all,
+        "Shows the plugin's part of the active version",
+    )
+    .query(
+        "format",
+        "how to write it; else as `plugin_config_format` says, else in JSON",
+        json!({ "enum": ["json", "yaml", "toml", "text"] }),
+    )
+    .answers::<Value>(StatusCode::OK, "an empty table when it is not set")
+    .tells(&["application/yaml", "application/toml", PLAIN], "the same");
+    let chain = of_one(
+        format!("get_{one}_transforms"),
+        all,
+        "Shows the transforms in their order",
+    )
+    .answers::<Vec<Transform>>(StatusCode::OK, "as they run now");
+    Routes::default()
+        .get(
+            &path("configs"),
+            move |api, key| list(direction, api, key),
+            versions,
         )
-        .route(
-            "/{key}/configs/active",
-            get(move |api, key| active(direction, api, key)),
+        .get(
+            &path("configs/active"),
+            move |api, key| active(direction, api, key),
+            active_version,
         )
-        .route(
-            "/{key}/configs/plugin",
-            get(move |api, key, uri| plugin(direction, api, key, uri)),
+        .get(
+            &path("configs/plugin"),
+            move |api, key, uri| plugin(direction, api, key, uri),
+            plugin_config,
         )
-        .route(
-            "/{key}/configs/{version}",
-            get(move |api, version| one(direction, api, version)),
+        .get(
+            &path("configs/{version}"),
+            move |api, version| self::one(direction, api, version),
+            version,
         )
-        .route(
-            "/{key}/transforms",
-            get(move |api, key| transforms(direction, api, key)),
+        .get(
+            &path("transforms"),
+            move |api, key| transforms(direction, api, key),
+            chain,
+        )
+}
+
+/// An operation on the stored versions of a connector.
+pub(super) fn read(id: String, tag: &'static str, summary: &'static str) -> Operation {
+    of_one(id, tag, summary)
+        .refuses(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the versions cannot be read or written",
+        )
+        .refuses(
+            StatusCode::BAD_GATEWAY,
+            "the configuration service does not do it",
+        )
+        .refuses(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the configuration service does not answer",
         )
 }
 
 async fn list(
     direction: Direction,
     State(api): State<Api>,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let id = id(direction, &key, &api)?;
     let entries = api.provider.versions(&id).await;
@@ -65,7 +129,7 @@ async fn list(
 async fn one(
     direction: Direction,
     State(api): State<Api>,
-    Path((key, version)): OfVersion,
+    Named((key, version)): OfVersion,
 ) -> Result<Json<Value>, ApiError> {
     let id = id(direction, &key, &api)?;
     let entry = api.provider.version(&id, number(&version)?).await;
@@ -76,7 +140,7 @@ async fn one(
 async fn active(
     direction: Direction,
     State(api): State<Api>,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
 ) -> Result<Json<Value>, ApiError> {
     let entry = active_entry(&api, &id(direction, &key, &api)?).await?;
     Ok(Json(shown(&api, &entry).await))
@@ -85,7 +149,7 @@ async fn active(
 async fn plugin(
     direction: Direction,
     State(api): State<Api>,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let [format] = query(&uri, ["format"])?;
@@ -111,7 +175,7 @@ fn in_format(format: &str, config: &Value) -> Result<Response, ApiError> {
             toml::to_string_pretty(config).map_err(|error| cannot(error.to_string()))?,
         ),
         "text" => (
-            "text/plain; charset=utf-8",
+            PLAIN,
             match config {
                 Value::String(text) => text.clone(),
                 other => format!("{other:#}"),
@@ -129,12 +193,14 @@ fn in_format(format: &str, config: &Value) -> Result<Response, ApiError> {
 async fn transforms(
     direction: Direction,
     State(api): State<Api>,
-    Path(key): Path<String>,
-) -> Result<Json<Vec<Value>>, ApiError> {
+    Named(key): Named<String>,
+) -> Result<Json<Vec<Transform>>, ApiError> {
     let spec = find(direction, &api, &key)?.spec();
     let transforms = spec.transforms.iter();
-    let shown = transforms
-        .map(|transform| json!({ "type": transform.r#type, "config": transform.config.shown() }));
+    let shown = transforms.map(|transform| Transform {
+        r#type: transform.r#type.to_string(),
+        config: transform.config.shown(),
+    });
     Ok(Json(shown.collect()))
 }
 

@@ -1,44 +1,106 @@
 //! `/sinks` and `/sources`: the same routes over connectors of one direction.
 
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    routing::{get, post},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde_json::Value;
 
 use super::{
     Api, change, configs,
     dto::{Connector, Details, hidden, shown},
     error::ApiError,
+    extract::Named,
+    openapi::{Operation, Routes},
 };
 use crate::{
     config::spec::Direction,
     supervisor::{Handle, Request},
 };
 
-/// The last segment of a command's route, and what it asks for.
-const COMMANDS: [(&str, Request); 5] = [
-    ("restart", Request::Restart),
-    ("pause", Request::Pause),
-    ("resume", Request::Resume),
-    ("stop", Request::Stop),
-    ("start", Request::Start),
+/// The last segment of a command's route, what it asks for, and what it says it does.
+const COMMANDS: [(&str, Request, &str); 5] = [
+    (
+        "restart",
+        Request::Restart,
+        "Closes the plugin, if it is open, and opens it again",
+    ),
+    (
+        "pause",
+        Request::Pause,
+        "Lets nothing move; the plugin stays open",
+    ),
+    ("resume", Request::Resume, "Goes on after a pause"),
+    ("stop", Request::Stop, "Closes the plugin"),
+    ("start", Request::Start, "Runs it, if it does not"),
 ];
 
-pub(super) fn router(direction: Direction) -> Router<Api> {
-    let lists = Router::new()
-        .route("/", get(move |api| list(direction, api)))
-        .route("/{key}", get(move |api, key| details(direction, api, key)))
-        .merge(configs::router(direction))
-        .merge(change::router(direction));
-    COMMANDS.into_iter().fold(lists, |router, (name, request)| {
-        router.route(
-            &format!("/{{key}}/{name}"),
-            post(move |api, key| command(direction, request, api, key)),
+pub(super) fn routes(direction: Direction) -> Routes {
+    let (one, all) = (direction.name(), kind(direction));
+    let listed = Operation::new(
+        format!("list_{all}"),
+        all,
+        "Lists the connectors, disabled ones too",
+    )
+    .answers::<Vec<Connector>>(StatusCode::OK, "ordered by key");
+    let detailed = of_one(
+        format!("get_{one}"),
+        all,
+        "Shows a connector with its streams",
+    )
+    .answers::<Details>(StatusCode::OK, "as it is now");
+    let read = Routes::default()
+        .get(&format!("/{all}"), move |api| list(direction, api), listed)
+        .get(
+            &format!("/{all}/{{key}}"),
+            move |api, key| details(direction, api, key),
+            detailed,
         )
-    })
+        .merge(configs::routes(direction))
+        .merge(change::routes(direction));
+    COMMANDS
+        .into_iter()
+        .fold(read, |routes, (name, request, summary)| {
+            routes.post(
+                &format!("/{all}/{{key}}/{name}"),
+                move |api, key| command(direction, request, api, key),
+                commanded(format!("{name}_{one}"), all, summary, request),
+            )
+        })
+}
+
+/// The first segment of the routes of connectors of that direction.
+pub(super) const fn kind(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Sink => "sinks",
+        Direction::Source => "sources",
+    }
+}
+
+/// An operation on one connector.
+pub(super) fn of_one(id: String, tag: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, tag, summary)
+        .refuses(
+            StatusCode::BAD_REQUEST,
+            "the key in the path cannot be read",
+        )
+        .refuses(StatusCode::NOT_FOUND, "no connector has this key")
+}
+
+fn commanded(id: String, tag: &'static str, summary: &'static str, request: Request) -> Operation {
+    let commanded = of_one(id, tag, summary)
+        .answers::<Connector>(StatusCode::ACCEPTED, "it is being done")
+        .refuses(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "it is being done, but will not survive a restart of the daemon",
+        )
+        .refuses(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the connector is being removed, or the daemon stops",
+        );
+    match request {
+        Request::Pause | Request::Resume => {
+            commanded.refuses(StatusCode::CONFLICT, "it is stopped")
+        }
+        Request::Restart | Request::Stop | Request::Start => commanded,
+    }
 }
 
 async fn list(direction: Direction, State(api): State<Api>) -> Json<Vec<Value>> {
@@ -50,7 +112,7 @@ async fn list(direction: Direction, State(api): State<Api>) -> Json<Vec<Value>> 
 async fn details(
     direction: Direction,
     State(api): State<Api>,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
 ) -> Result<Json<Value>, ApiError> {
     let handle = find(direction, &api, &key)?;
     Ok(Json(shown::<Details>(&handle)))
@@ -61,7 +123,7 @@ async fn command(
     direction: Direction,
     request: Request,
     State(api): State<Api>,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let handle = find(direction, &api, &key)?;
     let snapshot = handle.request(request).await?;

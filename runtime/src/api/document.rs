@@ -1,11 +1,12 @@
 //! A version of a connector as the API shows it and takes it: a document with every secret replaced by `***`, which in a document
 //! that comes back means the value that the active version has there.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use super::Api;
 use crate::{
-    config::{Code, Guarded, Problem, Version},
+    config::{Code, Guarded, Problem, Version, spec::Direction},
     provider::Entry,
 };
 
@@ -36,6 +37,33 @@ const ALWAYS: [&str; 16] = [
     "dlq",
     "restart",
 ];
+
+/// What [`shown`] makes, for the API's description. What a connector has beside that stands there as it is written.
+pub(super) struct Shape;
+
+impl JsonSchema for Shape {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ConfigDocument".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        let required: Vec<_> = ALWAYS.into_iter().chain(["health", "active"]).collect();
+        json_schema!({
+            "description": "A version of a connector, with `***` in place of each value that is not shown. Less `key`, `version` and \
+                            `active` it can be sent back. `iggy-connectors config schema` prints the shape of what is written.",
+            "type": "object",
+            "properties": {
+                "type": { "enum": [Direction::Sink.name(), Direction::Source.name()] },
+                "key": { "type": "string" },
+                "version": { "type": "integer", "minimum": 0 },
+                "active": { "type": "boolean" },
+                "plugin_config_format": { "type": ["string", "null"] },
+            },
+            "required": required,
+            "additionalProperties": true,
+        })
+    }
+}
 
 /// A version as the API shows it.
 pub(super) async fn shown(api: &Api, entry: &Entry) -> Value {

@@ -3,24 +3,30 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use iggy_connector_message::Schema;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    config::spec::{self, Direction, Streams},
+    config::{
+        schema_names,
+        spec::{self, Direction, Streams},
+    },
     supervisor::{Handle, LastError, Snapshot, Status, Target},
 };
 
 /// A connector in a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Connector {
     id: u32,
     key: String,
     name: String,
     path: String,
     enabled: bool,
+    #[schemars(extend("enum" = Status::ALL.map(Status::name)))]
     status: &'static str,
     /// What it was told to be: `running`, `paused` or `stopped`.
+    #[schemars(extend("enum" = ["running", "paused", "stopped"]))]
     target: &'static str,
     /// Whether its health checks go well.
     healthy: bool,
@@ -33,7 +39,9 @@ pub(super) struct Connector {
     plugin_config_format: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What went wrong last.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LastError")]
 struct ErrorEntry {
     message: String,
     /// In µs since the epoch.
@@ -41,19 +49,22 @@ struct ErrorEntry {
 }
 
 /// A connector by itself.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ConnectorDetails")]
 pub(super) struct Details {
     #[serde(flatten)]
     connector: Connector,
     streams: Vec<Stream>,
 }
 
-#[derive(Serialize)]
+/// Where a sink's messages come from, or a source's go to.
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Stream {
     Input {
         stream: String,
         topics: Vec<String>,
+        #[schemars(schema_with = "schema_names")]
         schema: Schema,
         batch_length: u32,
         batch_timeout: String,
@@ -64,6 +75,7 @@ enum Stream {
     Output {
         stream: String,
         topic: String,
+        #[schemars(schema_with = "schema_names")]
         schema: Schema,
         batch_length: u32,
         poll_interval: String,
@@ -73,14 +85,16 @@ enum Stream {
 }
 
 /// Counts of one connector in `/stats`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ConnectorStats {
     key: String,
     name: String,
+    #[schemars(extend("enum" = ["sink", "source"]))]
     connector_type: &'static str,
     /// The plugin's version, once it is loaded.
     version: Option<String>,
     version_semver: Option<u32>,
+    #[schemars(extend("enum" = Status::ALL.map(Status::name)))]
     status: &'static str,
     enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

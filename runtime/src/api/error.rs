@@ -7,6 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{config::Problem, provider, supervisor::Refused};
@@ -51,16 +52,22 @@ impl From<Refused> for ApiError {
     }
 }
 
-#[derive(Serialize)]
-struct Body {
+/// An error.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(super) struct Body {
+    /// Stable, for programs.
     code: &'static str,
+    /// For people.
     reason: String,
+    /// Everything that is wrong with a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<Entry>>,
 }
 
 /// One thing that is wrong with a document.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 struct Entry {
     path: String,
     code: &'static str,
@@ -145,12 +152,9 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    fn into_response(mut self) -> Response {
-        let errors = match &mut self {
-            Self::Problems(problems) => {
-                let problems = std::mem::take(problems).into_iter();
-                Some(problems.map(Entry::from).collect())
-            }
+    fn into_response(self) -> Response {
+        let errors = match &self {
+            Self::Problems(problems) => Some(problems.iter().cloned().map(Entry::from).collect()),
             _ => None,
         };
         let (status, code, reason) = self.parts();

@@ -16,7 +16,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Api, dto::is_running};
+use super::{
+    Api,
+    dto::is_running,
+    openapi::{Operation, Routes},
+};
 use crate::{
     config::spec::Direction,
     pipeline::{Counts, Distribution, Stage},
@@ -29,7 +33,16 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Ends a text in OpenMetrics; the older format knows no such line.
 const END: &str = "# EOF\n";
 
-pub(super) async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
+/// The metrics at the configured path.
+pub(super) fn routes(path: &str) -> Routes {
+    let measured = Operation::new("metrics", "daemon", "Metrics for Prometheus").tells(
+        &[TEXT, OPEN_METRICS],
+        "the text format, or OpenMetrics for who accepts it",
+    );
+    Routes::default().get(path, metrics, measured)
+}
+
+async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT);
     let open_metrics = accepts.is_some_and(|accept| {
         accept

@@ -9,7 +9,9 @@ mod cors;
 mod document;
 mod dto;
 mod error;
+mod extract;
 mod metrics;
+mod openapi;
 mod query;
 mod server;
 mod system;
@@ -17,12 +19,7 @@ mod tls;
 
 use std::sync::{Arc, Mutex};
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{get, post},
-};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 
 pub use self::server::Listener;
 use self::{auth::Auth, error::ApiError};
@@ -87,26 +84,23 @@ impl Api {
 }
 
 fn router(api: Api, auth: Arc<Auth>, http: &spec::Http) -> Router {
-    let public = Router::new()
-        .route("/", get(system::welcome))
-        .route("/health", get(system::health))
-        .route("/ready", get(system::ready));
-    let mut keyed = Router::new()
-        .route("/stats", get(system::stats))
-        .route("/validate", post(change::validate))
-        .nest("/sinks", connectors::router(Direction::Sink))
-        .nest("/sources", connectors::router(Direction::Source));
-    if let Some(path) = &http.metrics {
-        keyed = keyed.route(path, get(metrics::metrics));
-    }
-    let keyed = keyed.route_layer(middleware::from_fn_with_state(
-        auth.clone(),
-        auth::require_key,
-    ));
-    let all = public
-        .merge(keyed)
+    let guard = middleware::from_fn_with_state(auth.clone(), auth::require_key);
+    let metrics = http.metrics.as_deref().map(metrics::routes);
+    let keyed = system::keyed()
+        .merge(openapi::keyed())
+        .merge(metrics.unwrap_or_default())
+        .merge(change::validation())
+        .merge(connectors::routes(Direction::Sink))
+        .merge(connectors::routes(Direction::Source))
+        .keyed()
+        .layered(|router| router.route_layer(guard));
+    let routes = system::public().merge(openapi::public()).merge(keyed);
+    let document = Arc::new(routes.document());
+    let all = routes
+        .into_router()
         .fallback(async || ApiError::NotFound("no such route".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(Extension(document))
         .layer(middleware::from_fn_with_state(auth, auth::refuse_foreign))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(api);

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::PoisonError};
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use super::{
     Api,
     dto::{ConnectorStats, is_running, micros, semver, shown},
     error::ApiError,
+    openapi::{Operation, Routes},
 };
 use crate::{
     config::spec::Direction,
@@ -18,13 +20,44 @@ use crate::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) async fn welcome() -> String {
-    format!("Iggy connectors runtime {VERSION}: see /health, /ready, /stats, /sinks and /sources\n")
+/// The routes that everybody may use: they tell whether the daemon lives.
+pub(super) fn public() -> Routes {
+    let about = |id, summary| Operation::new(id, "daemon", summary);
+    let greets = about("welcome", "Says what this is")
+        .tells(&["text/plain; charset=utf-8"], "a line of text");
+    let is_well = about("health", "Tells how the connectors are")
+        .answers::<Health>(StatusCode::OK, "the process serves");
+    let is_ready = about("ready", "Tells whether every enabled connector has opened")
+        .answers::<Ready>(StatusCode::OK, "all have")
+        .refuses(StatusCode::SERVICE_UNAVAILABLE, "some have not, and why");
+    Routes::default()
+        .get("/", welcome, greets)
+        .get("/health", health, is_well)
+        .get("/ready", ready, is_ready)
 }
 
-#[derive(Serialize)]
-pub(super) struct Health {
+/// The routes for the holder of the key.
+pub(super) fn keyed() -> Routes {
+    let counts = Operation::new(
+        "stats",
+        "daemon",
+        "Figures of the process and of every connector",
+    )
+    .answers::<Stats>(StatusCode::OK, "figures since the start");
+    Routes::default().get("/stats", stats, counts)
+}
+
+async fn welcome() -> String {
+    format!(
+        "Iggy connectors runtime {VERSION}: see /docs, /health, /ready, /stats, /sinks and /sources\n"
+    )
+}
+
+/// How the connectors are.
+#[derive(Serialize, JsonSchema)]
+struct Health {
     /// `healthy`: every enabled connector runs, or was paused or stopped; `degraded`: some do not; `unhealthy`: none does.
+    #[schemars(extend("enum" = ["healthy", "degraded", "unhealthy"]))]
     status: &'static str,
     /// Connectors by status.
     connectors: BTreeMap<&'static str, usize>,
@@ -32,7 +65,7 @@ pub(super) struct Health {
     unhealthy: usize,
 }
 
-pub(super) async fn health(State(api): State<Api>) -> Json<Health> {
+async fn health(State(api): State<Api>) -> Json<Health> {
     let all: Vec<_> = api
         .connectors
         .all()
@@ -69,13 +102,15 @@ fn overall(well: impl Iterator<Item = bool>) -> &'static str {
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct Ready {
+/// Every enabled connector has opened at least once.
+#[derive(Serialize, JsonSchema)]
+struct Ready {
+    #[schemars(extend("const" = "ready"))]
     status: &'static str,
 }
 
 /// Whether every enabled connector has opened at least once. One that was paused or stopped is not waited for.
-pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Ready>, ApiError> {
+async fn ready(State(api): State<Api>) -> Result<Json<Ready>, ApiError> {
     let all = api.connectors.all();
     let waiting: Vec<_> = all.iter().filter_map(not_opened).collect();
     match waiting.is_empty() {
@@ -97,8 +132,9 @@ fn not_opened(handle: &Handle) -> Option<String> {
     })
 }
 
-#[derive(Serialize)]
-pub(super) struct Stats {
+/// Figures of the process and of every connector.
+#[derive(Serialize, JsonSchema)]
+struct Stats {
     connectors_runtime_version: &'static str,
     connectors_runtime_version_semver: Option<u32>,
     process_id: u32,
@@ -115,10 +151,11 @@ pub(super) struct Stats {
     sources_running: usize,
     sinks_total: usize,
     sinks_running: usize,
+    #[schemars(with = "Vec<ConnectorStats>")]
     connectors: Vec<Value>,
 }
 
-pub(super) async fn stats(State(api): State<Api>) -> Json<Stats> {
+async fn stats(State(api): State<Api>) -> Json<Stats> {
     let (figures, start_time) = {
         let mut process = api.process.lock().unwrap_or_else(PoisonError::into_inner);
         (process.read(), process.start_time())

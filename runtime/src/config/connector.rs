@@ -70,7 +70,7 @@ pub(super) struct ConnectorConfig<S> {
 pub(super) struct InputConfig {
     pub(super) stream: String,
     pub(super) topics: Vec<String>,
-    #[schemars(schema_with = "schemas")]
+    #[schemars(schema_with = "schema_names")]
     pub(super) schema: Schema,
     #[serde(alias = "batch_size")]
     #[schemars(extend("x-aliases" = ["batch_size"]))]
@@ -100,7 +100,7 @@ pub(super) struct OutputConfig {
     pub(super) topic: String,
     /// The name under which messages choose this entry, besides `stream/topic`; without a route they go to the first entry.
     pub(super) route: Option<String>,
-    #[schemars(schema_with = "schemas")]
+    #[schemars(schema_with = "schema_names")]
     pub(super) schema: Schema,
     /// Most messages sent in one request.
     #[serde(alias = "batch_size")]
@@ -124,7 +124,7 @@ pub(super) struct OutputConfig {
 }
 
 /// The names of the schemas.
-fn schemas(_generator: &mut SchemaGenerator) -> schemars::Schema {
+pub fn schema_names(_generator: &mut SchemaGenerator) -> schemars::Schema {
     let names = [
         Schema::Json,
         Schema::Raw,

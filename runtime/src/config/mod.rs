@@ -43,6 +43,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
 pub use active::ActiveVersions;
+pub use connector::schema_names;
 pub use document::Document;
 pub use environment::Environment;
 pub use file_schema::{connector_schema, runtime_schema};

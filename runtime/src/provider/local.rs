@@ -150,7 +150,6 @@ impl Inner {
     }
 
     fn create(&self, id: &Id, document: Document) -> Result<Entry, Error> {
-        files::make_folder(&self.folder)?;
         self.changing(|| {
             let mut history = self.read()?;
             let number = self.next_number(id, &history)?;
@@ -190,7 +189,6 @@ impl Inner {
 
     fn activate(&self, id: &Id, version: u32) -> Result<(), Error> {
         self.version(id, version)?;
-        files::make_folder(&self.folder)?;
         self.changing(|| {
             self.version(id, version)?;
             let mut active = self.read()?.active;
@@ -238,6 +236,8 @@ impl Inner {
 
     fn changing<T>(&self, change: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where connectors stand in the runtime file only there may be none yet.
+        files::make_folder(&self.folder)?;
         let _locked = files::lock(&self.folder)?;
         change()
     }
