@@ -112,8 +112,9 @@ impl Plan {
 
     /// Follows a request that came in this status. Returns whether it is accepted.
     pub(super) fn obey(&mut self, request: Request, status: Status) -> bool {
-        // One that was started a moment ago is not stopped any more, whatever its status.
-        let is_stopped = status == Status::Stopped && !self.may_run();
+        // One that was started or paused a moment ago is not stopped any more, whatever its status.
+        let is_stopped =
+            status == Status::Stopped && self.target != Target::Paused && !self.may_run();
         if is_stopped && matches!(request, Request::Pause | Request::Resume) {
             return false;
         }
@@ -175,5 +176,31 @@ impl Plan {
     /// The source has ended by itself.
     pub(super) fn ended(&mut self) {
         self.outlook = Outlook::Ended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_started_and_paused_while_its_status_is_still_stopped_may_be_paused_again_and_resumed()
+     {
+        let mut plan = Plan::new(Target::Stopped);
+        for (request, is_accepted) in [
+            (Request::Pause, false),
+            (Request::Start, true),
+            (Request::Pause, true),
+            (Request::Pause, true),
+            (Request::Resume, true),
+            (Request::Stop, true),
+            (Request::Resume, false),
+        ] {
+            assert_eq!(
+                plan.obey(request, Status::Stopped),
+                is_accepted,
+                "{request:?}"
+            );
+        }
     }
 }

@@ -55,7 +55,11 @@ fn a_newer_plugins_descriptor_is_read_as_far_as_it_is_known() {
         },
         appended: u64::MAX,
     };
-    assert_eq!(read_of(&newer.known), read_of(&good()));
+    let expected = Descriptor {
+        abi: format!("{ABI_VERSION}.99"),
+        ..read_of(&good()).unwrap()
+    };
+    assert_eq!(read_of(&newer.known), Ok(expected));
     assert_eq!(newer.appended, u64::MAX);
 }
 
