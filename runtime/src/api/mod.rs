@@ -12,6 +12,7 @@ mod error;
 mod extract;
 mod metrics;
 mod openapi;
+mod plugins;
 mod query;
 mod server;
 mod system;
@@ -90,6 +91,7 @@ fn router(api: Api, auth: Arc<Auth>, http: &spec::Http) -> Router {
         .merge(openapi::keyed())
         .merge(metrics.unwrap_or_default())
         .merge(change::validation())
+        .merge(plugins::routes())
         .merge(connectors::routes(Direction::Sink))
         .merge(connectors::routes(Direction::Source))
         .keyed()

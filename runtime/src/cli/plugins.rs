@@ -1,11 +1,8 @@
 //! `iggy-connectors plugins`: what libraries are, and why some are refused.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     FAILED, GOOD, say,
@@ -13,11 +10,8 @@ use super::{
 };
 use crate::{
     config::{self, Environment},
-    plugin::{Descriptor, LoadError, Registry},
+    plugin::{Descriptor, Listed, LoadError, Registry, discoverable, libraries},
 };
-
-/// Files beside the daemon that are meant as plugins: others are loaded only when they are asked for.
-const OURS: &str = "iggy_connector_";
 
 /// What a file is.
 struct Found {
@@ -41,12 +35,18 @@ pub(super) fn run(config: Option<&Path>, path: Option<&Path>, as_json: bool) -> 
         .map(|path| runtime.block_on(look_at(path, &registry)))
         .collect();
     say(&match as_json {
-        true => format!("{:#}", Value::from_iter(found.iter().map(Found::json))),
+        true => json(&found),
         false if found.is_empty() => "no plugins".to_owned(),
         false => found.iter().map(Found::text).collect::<Vec<_>>().join("\n"),
     });
     let refused = found.iter().any(|found| found.plugin.is_err());
     Ok(if refused { FAILED } else { GOOD })
+}
+
+fn json(found: &[Found]) -> String {
+    let listed: Vec<_> = found.iter().map(Found::listed).collect();
+    // Texts and schemas: nothing that JSON cannot say.
+    serde_json::to_string_pretty(&listed).unwrap_or_default()
 }
 
 async fn look_at(path: PathBuf, registry: &Registry) -> Found {
@@ -57,71 +57,19 @@ async fn look_at(path: PathBuf, registry: &Registry) -> Found {
     }
 }
 
-/// The libraries where the daemon looks: in the configured paths, and ours beside the program.
+/// The libraries where the daemon looks.
 fn known(config: Option<&Path>) -> Vec<PathBuf> {
     let configured = config::inspect(config, &Environment::of_process())
         .map(|(loaded, _)| loaded.runtime.plugins.search_paths)
         .unwrap_or_default();
-    let mut files: Vec<_> = configured
-        .iter()
-        .flat_map(|folder| libraries(folder).unwrap_or_default())
-        .collect();
-    let beside = env::current_exe()
-        .ok()
-        .and_then(|file| Some(file.parent()?.to_owned()));
-    for folder in beside
-        .iter()
-        .flat_map(|folder| [folder.clone(), folder.join("deps")])
-    {
-        let ours = libraries(&folder)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|file| is_ours(file));
-        files.extend(ours);
-    }
-    let mut seen = std::collections::HashSet::new();
-    files.retain(|file| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| file.clone())));
-    files
-}
-
-fn is_ours(file: &Path) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.trim_start_matches("lib").starts_with(OURS)
-}
-
-/// The shared libraries of a folder, by name.
-fn libraries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = vec![];
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if extension.is_some_and(|extension| ["so", "dylib", "dll"].contains(&extension))
-            && path.is_file()
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    discoverable(&configured)
 }
 
 impl Found {
-    fn json(&self) -> Value {
-        let path = self.path.display().to_string();
+    fn listed(&self) -> Listed {
         match &self.plugin {
-            Ok(plugin) => json!({
-                "path": path,
-                "name": plugin.name,
-                "version": plugin.version,
-                "direction": plugin.direction,
-                "abi": plugin.abi,
-                "sdk_version": plugin.sdk_version,
-                "target": plugin.target,
-                "config_schema": plugin.config_schema.as_deref().map(as_value),
-            }),
-            Err(error) => {
-                json!({ "path": path, "name": null, "version": null, "reason": error.to_string() })
-            }
+            Ok(plugin) => Listed::plugin(&self.path, plugin),
+            Err(error) => Listed::refused(&self.path, error.to_string()),
         }
     }
 
@@ -142,17 +90,12 @@ impl Found {
             plugin.version,
             plugin.abi
         );
-        match &plugin.config_schema {
-            Some(schema) => text += &keys(&as_value(schema)),
+        match self.listed().config_schema {
+            Some(schema) => text += &keys(&schema),
             None => text += "\n  plugin_config: no schema",
         }
         text
     }
-}
-
-/// A schema as a value; one that is no JSON is shown as the text that it is.
-fn as_value(schema: &str) -> Value {
-    serde_json::from_str(schema).unwrap_or_else(|_| Value::from(schema))
 }
 
 /// The keys that stand directly in a configuration.

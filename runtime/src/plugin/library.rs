@@ -82,6 +82,11 @@ impl Library {
         &self.0.descriptor.version
     }
 
+    /// Where it was loaded from.
+    pub(super) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// Whether both are the same loaded copy.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -15,6 +15,7 @@ mod flush;
 mod image;
 mod instance;
 mod library;
+mod listed;
 mod locate;
 mod log;
 mod open;
@@ -24,6 +25,7 @@ mod produced;
 mod registry;
 mod sink;
 mod source;
+mod survey;
 mod symbols;
 mod text;
 mod ticket;
@@ -33,9 +35,11 @@ pub use self::{
     error::LoadError,
     image::Flaw,
     library::Library,
+    listed::{Listed, discoverable, libraries},
     locate::{NotFound, locate},
     open::{Open, Traits},
     registry::Registry,
     sink::Sink,
     source::{Source, Wishes},
+    survey::Surveyed,
 };

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     task::spawn_blocking,
     time::{Instant, timeout, timeout_at},
 };
@@ -24,6 +24,7 @@ use super::{
     LoadError,
     copies::{self, Copied, Copies},
     library::Library,
+    survey::{Survey, Surveyed},
 };
 use crate::config::spec::Direction;
 
@@ -46,6 +47,9 @@ struct Inner {
     /// Every loaded copy of each content, oldest first; only the last may be usable.
     loaded: Mutex<HashMap<blake3::Hash, Vec<Library>>>,
     shutting_down: AtomicBool,
+    survey: Survey,
+    /// Surveys may be asked for by everybody, and read whole files.
+    surveying: Semaphore,
 }
 
 impl Registry {
@@ -61,6 +65,8 @@ impl Registry {
             loading: Mutex::new(()),
             loaded: Mutex::default(),
             shutting_down: AtomicBool::new(false),
+            survey: Survey::default(),
+            surveying: Semaphore::new(1),
         })))
     }
 
@@ -101,6 +107,16 @@ impl Registry {
                 seconds: LOAD_TIMEOUT.as_secs(),
             }),
         }
+    }
+
+    /// Tells what `files` are, and what is loaded beside them. Nothing of them is loaded into this process.
+    pub async fn survey(&self, files: Vec<PathBuf>) -> Vec<Surveyed> {
+        let newest = |(hash, copies): (&blake3::Hash, &Vec<Library>)| {
+            let library = copies.last()?;
+            Some((*hash, library.clone()))
+        };
+        let loaded = self.0.loaded().iter().filter_map(newest).collect();
+        self.0.survey.of(files, loaded, &self.0.surveying).await
     }
 
     /// Stops the threads of every loaded library, all at once, within `timeout`. Every instance is closed or abandoned by then.

@@ -7,6 +7,7 @@ mod health;
 mod launch;
 mod open;
 mod plan;
+mod plugins;
 mod session;
 mod snapshot;
 mod status;
@@ -33,6 +34,7 @@ pub use self::{
     handle::{Handle, Refused},
     open::Host,
     plan::{Request, Target},
+    plugins::{Plugin, User},
     snapshot::{LastError, Snapshot},
     status::Status,
 };
