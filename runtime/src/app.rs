@@ -13,6 +13,7 @@ use crate::{
     config::{Loaded, Unusable, spec},
     plugin, provider, state,
     supervisor::{Host, Supervisor},
+    telemetry::levels::Levels,
 };
 
 /// What is kept of the shutdown's time for closing libraries, the API and the broker, after the connectors.
@@ -34,12 +35,12 @@ pub struct App {
 /// # Errors
 ///
 /// Something that every connector needs cannot be had: the state folder, the embedded broker, the API's address.
-pub async fn run(loaded: Loaded) -> Result<bool, String> {
+pub async fn run(loaded: Loaded, levels: Levels) -> Result<bool, String> {
     let mut signals =
         Signals::new().map_err(|error| format!("signals cannot be received: {error}"))?;
     let app = tokio::select! {
         biased;
-        started = App::start(loaded) => started?,
+        started = App::start(loaded, levels) => started?,
         signal = signals.next() => {
             info!(signal, "stopped before everything was started");
             return Ok(true);
@@ -63,7 +64,7 @@ impl App {
     /// # Errors
     ///
     /// As [`run`].
-    pub async fn start(loaded: Loaded) -> Result<Self, String> {
+    pub async fn start(loaded: Loaded, levels: Levels) -> Result<Self, String> {
         let (runtime, secrets) = (loaded.runtime.clone(), loaded.secrets.clone());
         let state = state::Folder::open(&runtime.state.path).map_err(|error| error.to_string())?;
         let plugins = plugin::Registry::new(&runtime.state.path, runtime.plugins.worker_threads)
@@ -94,8 +95,13 @@ impl App {
         let watching = opened.watch.map(|watch| tokio::spawn(report(watch)));
         let stop_api = CancellationToken::new();
         let api = listener.map(|listener| {
-            let routes =
-                api::Api::new(supervisor.clone(), opened.provider.clone(), reader, secrets);
+            let routes = api::Api::new(
+                supervisor.clone(),
+                opened.provider.clone(),
+                reader,
+                secrets,
+                levels,
+            );
             tokio::spawn(listener.serve(routes, stop_api.clone()))
         });
         Ok(Self {

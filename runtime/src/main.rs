@@ -7,7 +7,7 @@ use iggy_connectors::{
     app,
     cli::{Arguments, UNUSABLE},
     config,
-    telemetry::{self, export::Exporters},
+    telemetry::{self, export::Exporters, levels::Levels},
 };
 use tracing::{error, info, warn};
 
@@ -27,15 +27,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(reason) => return unusable(&reason.to_string()),
     };
-    let exporters = match telemetry(&runtime, &loaded) {
-        Ok(exporters) => exporters,
+    let (exporters, levels) = match telemetry(&runtime, &loaded) {
+        Ok(started) => started,
         Err(reason) => return unusable(&reason),
     };
     info!(version = env!("CARGO_PKG_VERSION"), config = %loaded.path.display(), "starting");
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    let code = match runtime.block_on(app::run(loaded)) {
+    let code = match runtime.block_on(app::run(loaded, levels)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(reason) => failed(&reason),
@@ -52,12 +52,12 @@ fn main() -> ExitCode {
 fn telemetry(
     runtime: &tokio::runtime::Runtime,
     loaded: &config::Loaded,
-) -> Result<Option<Exporters>, String> {
+) -> Result<(Option<Exporters>, Levels), String> {
     let config = &loaded.runtime;
     let _carries_exports = runtime.enter();
     let exporters = config.telemetry.as_ref().map(Exporters::new).transpose()?;
-    telemetry::logging::start(&config.logging, &loaded.secrets, exporters.as_ref())?;
-    Ok(exporters)
+    let levels = telemetry::logging::start(&config.logging, &loaded.secrets, exporters.as_ref())?;
+    Ok((exporters, levels))
 }
 
 fn failed(reason: &str) -> ExitCode {

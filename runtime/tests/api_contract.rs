@@ -99,6 +99,7 @@ fn cases() -> Vec<Case> {
         case("ready", "/ready", 503),
         case("stats", "/stats", 200),
         case("metrics", "/metrics", 200),
+        case("list_loggers", "/loggers", 200),
         case("list_plugins", "/plugins", 200),
         case("get_plugin", "/plugins/iggy_connector_stdout_sink", 200),
         case("get_plugin", "/plugins/nobody", 404),
@@ -131,6 +132,10 @@ fn cases() -> Vec<Case> {
     }
     let document = json!({ "type": "sink", "key": "new" });
     cases.extend(bodies("validate", "/validate"));
+    let logger = "/loggers/iggy_connectors::stream";
+    cases.extend(bodies("set_logger", logger));
+    let change = json!({ "level": "debug", "for": "5m" });
+    cases.push(sent("set_logger", logger, &change, 200));
     cases.push(sent("validate", "/validate", &document, 422));
     cases.push(sent("validate", "/validate", &new("sink"), 200));
     cases

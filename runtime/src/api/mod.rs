@@ -10,6 +10,7 @@ mod document;
 mod dto;
 mod error;
 mod extract;
+mod loggers;
 mod metrics;
 mod openapi;
 mod plugins;
@@ -31,7 +32,7 @@ use crate::{
     },
     provider::{self, Provider},
     supervisor::Supervisor,
-    telemetry::process::Process,
+    telemetry::{levels::Levels, process::Process},
 };
 
 /// Largest request body.
@@ -46,6 +47,7 @@ pub struct Api {
     reader: Reader,
     /// What no message may show.
     secrets: Secrets,
+    levels: Levels,
     process: Arc<Mutex<Process>>,
 }
 
@@ -55,12 +57,14 @@ impl Api {
         provider: Arc<dyn Provider>,
         reader: Reader,
         secrets: Secrets,
+        levels: Levels,
     ) -> Self {
         Self {
             connectors,
             provider,
             reader,
             secrets,
+            levels,
             process: Arc::new(Mutex::new(Process::new())),
         }
     }
@@ -92,6 +96,7 @@ fn router(api: Api, auth: Arc<Auth>, http: &spec::Http) -> Router {
         .merge(metrics.unwrap_or_default())
         .merge(change::validation())
         .merge(plugins::routes())
+        .merge(loggers::routes())
         .merge(connectors::routes(Direction::Sink))
         .merge(connectors::routes(Direction::Source))
         .keyed()

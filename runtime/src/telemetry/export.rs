@@ -10,6 +10,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{LevelFilter, Targets},
+    layer::Filter,
     registry::LookupSpan,
 };
 
@@ -60,17 +61,14 @@ impl Exporters {
     }
 
     /// The layers that take logs, as the filter lets them through, and spans.
-    pub fn layers<S>(&self, filter: EnvFilter) -> Vec<Box<dyn Layer<S> + Send + Sync>>
+    pub fn layers<S>(
+        &self,
+        filter: impl Filter<S> + Send + Sync + 'static,
+    ) -> Vec<Box<dyn Layer<S> + Send + Sync>>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let without_ours = OURS.iter().fold(filter, |filter, target| {
-            match format!("{target}=off").parse() {
-                Ok(directive) => filter.add_directive(directive),
-                Err(_) => filter,
-            }
-        });
-        let logs = OpenTelemetryTracingBridge::new(&self.logs).with_filter(without_ours);
+        let logs = OpenTelemetryTracingBridge::new(&self.logs).with_filter(filter);
         let spans = tracing_opentelemetry::layer()
             .with_tracer(self.traces.tracer("iggy-connectors"))
             .with_filter(Targets::new().with_target(TRACES, LevelFilter::INFO));
@@ -89,6 +87,16 @@ impl Exporters {
             .and(logs)
             .map_err(|error| format!("the last telemetry was not sent: {error}"))
     }
+}
+
+/// The filter without what the exporters themselves log.
+pub(super) fn without_ours(filter: EnvFilter) -> EnvFilter {
+    OURS.iter().fold(filter, |filter, target| {
+        match format!("{target}=off").parse() {
+            Ok(directive) => filter.add_directive(directive),
+            Err(_) => filter,
+        }
+    })
 }
 
 fn spans(exporter: &Exporter) -> Result<SpanExporter, String> {

@@ -5,11 +5,17 @@ use std::io::{self, IsTerminal as _, Write};
 
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, registry::LookupSpan,
+    EnvFilter, Layer, Registry, fmt,
+    layer::{Filter, SubscriberExt as _},
+    registry::LookupSpan,
+    reload,
     util::SubscriberInitExt as _,
 };
 
-use super::export::{Exporters, TRACES};
+use super::{
+    export::{Exporters, TRACES, without_ours},
+    levels::Levels,
+};
 use crate::config::{
     Secrets,
     spec::{LogFormat, Logging},
@@ -25,23 +31,41 @@ pub fn start(
     logging: &Logging,
     secrets: &Secrets,
     exporters: Option<&Exporters>,
-) -> Result<(), String> {
+) -> Result<Levels, String> {
+    let configured = configured(logging);
+    let (stderr_filter, on_stderr) = reload::Layer::new(configured.filter(&[])?);
     let mut layers = vec![stderr::<Registry>(
         logging.format,
         secrets.clone(),
-        filter(logging)?,
+        stderr_filter,
     )];
+    let mut exported = None;
     if let Some(exporters) = exporters {
-        layers.extend(exporters.layers(filter(logging)?));
+        let (filter, handle) = reload::Layer::new(without_ours(configured.filter(&[])?));
+        layers.extend(exporters.layers(filter));
+        exported = Some(handle);
     }
     tracing_subscriber::registry().with(layers).init();
-    Ok(())
+    let written = configured.directives.clone();
+    let apply = move |changes: &[String]| {
+        let gone = |error: reload::Error| format!("logs cannot be changed any more: {error}");
+        on_stderr
+            .reload(configured.filter(changes)?)
+            .map_err(gone)?;
+        match &exported {
+            Some(handle) => handle
+                .reload(without_ours(configured.filter(changes)?))
+                .map_err(gone),
+            None => Ok(()),
+        }
+    };
+    Ok(Levels::new(written, Box::new(apply)))
 }
 
 fn stderr<S>(
     format: LogFormat,
     secrets: Secrets,
-    filter: EnvFilter,
+    filter: impl Filter<S> + Send + Sync + 'static,
 ) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -59,15 +83,38 @@ where
     }
 }
 
-/// What is logged: spans that are for traces only are not.
-fn filter(logging: &Logging) -> Result<EnvFilter, String> {
-    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
-        Ok(directives) if !directives.is_empty() => parse("RUST_LOG", &directives)?,
-        _ => parse("logging.level", &quieted(&logging.level))?,
-    };
-    let no_traces = format!("{TRACES}=off").parse();
-    let no_traces = no_traces.map_err(|error| format!("{TRACES}: {error}"))?;
-    Ok(filter.add_directive(no_traces))
+/// What is configured to be logged.
+struct Configured {
+    /// Where it is written.
+    origin: &'static str,
+    directives: String,
+}
+
+fn configured(logging: &Logging) -> Configured {
+    match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(directives) if !directives.is_empty() => Configured {
+            origin: "RUST_LOG",
+            directives,
+        },
+        _ => Configured {
+            origin: "logging.level",
+            directives: quieted(&logging.level),
+        },
+    }
+}
+
+impl Configured {
+    /// What is logged with these changes: spans that are for traces only are not.
+    fn filter(&self, changes: &[String]) -> Result<EnvFilter, String> {
+        let filter = parse(self.origin, &self.directives)?;
+        let no_traces = format!("{TRACES}=off");
+        let later = changes.iter().chain([&no_traces]);
+        later.into_iter().try_fold(filter, |filter, directive| {
+            let parsed = directive.parse();
+            let parsed = parsed.map_err(|error| format!("{directive}: {error}"))?;
+            Ok(filter.add_directive(parsed))
+        })
+    }
 }
 
 /// Writes without secrets. A line of the log comes in one piece.

@@ -88,6 +88,14 @@ impl Routes {
         self.route(Method::POST, path, handler, operation)
     }
 
+    pub(super) fn put<H, T>(self, path: &str, handler: H, operation: Operation) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        self.route(Method::PUT, path, handler, operation)
+    }
+
     pub(super) fn delete<H, T>(self, path: &str, handler: H, operation: Operation) -> Self
     where
         H: Handler<T, Api>,

@@ -194,8 +194,13 @@ impl Answer {
         let content = match self.content {
             Content::Json(schema) => json!({ JSON: { "schema": schemas.of_answer(schema) } }),
             Content::Text(media_types) => {
-                let text = || json!({ "schema": { "type": "string" } });
-                Value::from_iter(media_types.iter().map(|media_type| (*media_type, text())))
+                // Other types may be read as what they say, which can be any value.
+                let shape = |media_type: &str| match media_type.starts_with("text/") {
+                    true => json!({ "schema": { "type": "string" } }),
+                    false => json!({ "schema": {} }),
+                };
+                let types = media_types.iter().map(|it| (*it, shape(it)));
+                Value::from_iter(types)
             }
             Content::Nothing => return json!({ "description": self.about }),
         };
