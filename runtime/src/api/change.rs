@@ -125,7 +125,7 @@ async fn create(
 }
 
 /// Starts a connector that there was not, as the next start of the daemon would.
-fn begin(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
+pub(super) fn begin(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
     if api.connectors.find(id.direction(), id.key()).is_some() {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde_json::Value;
 
 use super::{
-    Api, change, configs,
+    Api, activation, change, configs,
     dto::{Connector, Details, hidden, shown},
     error::ApiError,
     extract::Named,
@@ -54,7 +54,8 @@ pub(super) fn routes(direction: Direction) -> Routes {
             detailed,
         )
         .merge(configs::routes(direction))
-        .merge(change::routes(direction));
+        .merge(change::routes(direction))
+        .merge(activation::routes(direction));
     COMMANDS
         .into_iter()
         .fold(read, |routes, (name, request, summary)| {

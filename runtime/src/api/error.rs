@@ -10,7 +10,11 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{config::Problem, provider, supervisor::Refused};
+use crate::{
+    config::Problem,
+    provider,
+    supervisor::{NotActivated, Phase, Refused},
+};
 
 #[derive(Debug)]
 pub(super) enum ApiError {
@@ -31,6 +35,8 @@ pub(super) enum ApiError {
     Service(String),
     /// The configuration service does not answer.
     Unavailable(String),
+    /// The step that has failed, and why; the old version stays.
+    NotActivated(Phase, String),
     NotFound(String),
     MethodNotAllowed,
     /// What was asked for does not fit the connector's state.
@@ -60,6 +66,9 @@ pub(super) struct Body {
     code: &'static str,
     /// For people.
     reason: String,
+    /// Where an activation has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'static str>,
     /// Everything that is wrong with a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<Entry>>,
@@ -95,6 +104,15 @@ impl ApiError {
             provider::Error::Damaged(_) | provider::Error::File { .. } => Self::Storage(reason),
             provider::Error::Unavailable(_) => Self::Unavailable(reason),
             provider::Error::Refused(_) | provider::Error::Reply(_) => Self::Service(reason),
+        }
+    }
+
+    /// Why a version was not activated: in `reason`.
+    pub(super) fn of_activation(error: &NotActivated, reason: String) -> Self {
+        match error {
+            NotActivated::Busy => Self::Conflict(reason),
+            NotActivated::Ending => Self::Ending(reason),
+            NotActivated::Undone { phase, .. } => Self::NotActivated(*phase, reason),
         }
     }
 
@@ -137,6 +155,14 @@ impl ApiError {
             Self::Storage(reason) => (StatusCode::INTERNAL_SERVER_ERROR, "storage", reason),
             Self::Service(reason) => (StatusCode::BAD_GATEWAY, "service", reason),
             Self::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason),
+            Self::NotActivated(phase, reason) => {
+                let status = match phase {
+                    Phase::Check => StatusCode::UNPROCESSABLE_ENTITY,
+                    Phase::Open => StatusCode::CONFLICT,
+                    Phase::Record => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                (status, "not_activated", reason)
+            }
             Self::NotFound(reason) => (StatusCode::NOT_FOUND, "not_found", reason),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -157,10 +183,15 @@ impl IntoResponse for ApiError {
             Self::Problems(problems) => Some(problems.iter().cloned().map(Entry::from).collect()),
             _ => None,
         };
+        let step = match &self {
+            Self::NotActivated(phase, _) => Some(phase.name()),
+            _ => None,
+        };
         let (status, code, reason) = self.parts();
         let body = Body {
             code,
             reason,
+            step,
             errors,
         };
         (status, Json(body)).into_response()

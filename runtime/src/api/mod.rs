@@ -1,5 +1,6 @@
 //! The management API: axum, JSON, one router for connectors mounted at `/sinks` and `/sources`.
 
+mod activation;
 mod auth;
 mod body;
 mod change;

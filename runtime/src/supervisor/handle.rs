@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{plan::Request, snapshot::Snapshot};
+use super::{plan::Request, snapshot::Snapshot, swap::Activation};
 use crate::{
     config::spec::{self, Direction},
     pipeline::{Counts, Failure, Monitor},
@@ -21,6 +21,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum Command {
     /// Answered when it is decided, not when it is carried out.
     Request(Request, oneshot::Sender<Result<Snapshot, Refused>>),
+    /// Answered when it is done or undone.
+    Activate(Activation),
 }
 
 /// Why a command was not followed.

@@ -82,6 +82,8 @@ pub(super) fn launch<O: Opener>(opener: O, launch: Launch) -> Handle {
         reporter,
         lifecycle: lifecycle.clone(),
         inbox: Inbox::new(inbox, stop),
+        swap: None,
+        takes_another: false,
         signs: Signs::new(monitor.clone()),
         halt: None,
     };

@@ -11,6 +11,7 @@ mod plugins;
 mod session;
 mod snapshot;
 mod status;
+mod swap;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use self::{
     plugins::{Plugin, User},
     snapshot::{LastError, Snapshot},
     status::Status,
+    swap::{NotActivated, Phase},
 };
 use crate::{
     config::{

@@ -61,6 +61,11 @@ pub(super) struct Source {
 impl Opener for Arc<Host> {
     type Instance = Open;
 
+    async fn check(&self, spec: Arc<spec::Connector>) -> Result<(), End> {
+        let library = load(self, &spec).await?;
+        plugin_config(self, &spec, &library).map(|_| ())
+    }
+
     async fn open(&self, spec: Arc<spec::Connector>, run: Run) -> Result<Open, End> {
         let library = tokio::select! {
             biased;
@@ -85,6 +90,13 @@ impl Opener for Arc<Host> {
 }
 
 impl Instance for Open {
+    fn is_exclusive(&self) -> bool {
+        match self {
+            Self::Sink(sink) => sink.plugin.traits().exclusive,
+            Self::Source(source) => source.plugin.traits().exclusive,
+        }
+    }
+
     async fn run(&self, run: &Run) -> Result<(), End> {
         let ended = match self {
             Self::Sink(sink) => session::consume(sink, run).await,

@@ -158,6 +158,13 @@ impl Plan {
         self.must_close = false;
     }
 
+    /// What is open now, or comes next, is of another version.
+    pub(super) fn adopt(&mut self, target: Target) {
+        self.target = target;
+        self.outlook = Outlook::Go;
+        self.must_close = false;
+    }
+
     /// The instance cannot be used any more.
     pub(super) fn discard(&mut self) {
         self.must_close = true;

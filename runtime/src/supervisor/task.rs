@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinError,
+    task::{JoinError, JoinHandle},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use super::{
     plan::{Plan, Request, Step, Target},
     snapshot::Reporter,
     status::Status,
+    swap::{Preparation, Swap},
     work::{End, Halt, Instance, Opener, Progress, Run, work},
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// The task's own data.
-pub(super) struct Task<O> {
+pub(super) struct Task<O: Opener> {
     pub(super) opener: O,
     pub(super) spec: watch::Sender<Arc<spec::Connector>>,
     /// Why the specification cannot be used.
@@ -38,23 +39,30 @@ pub(super) struct Task<O> {
     pub(super) plan: Plan,
     pub(super) reporter: Reporter,
     pub(super) lifecycle: Lifecycle,
-    pub(super) inbox: Inbox,
+    pub(super) inbox: Inbox<O::Instance>,
     pub(super) signs: Signs,
     /// Ends what is under way, while that can be ended.
     pub(super) halt: Option<Halt>,
     pub(super) restarts: Restarts,
+    /// Another version that is to take this one's place.
+    pub(super) swap: Option<Swap<O::Instance>>,
+    /// Whether what runs lets another instance be opened beside it.
+    pub(super) takes_another: bool,
 }
 
 /// Where the task is told what to do.
-pub(super) struct Inbox {
+pub(super) struct Inbox<I> {
     commands: mpsc::Receiver<Command>,
     /// The daemon stops, or the connector is removed.
     stop: CancellationToken,
     is_stopped: bool,
+    /// Makes another version ready.
+    preparing: Option<JoinHandle<Preparation<I>>>,
 }
 
-enum Order {
+enum Order<I> {
     Command(Command),
+    Prepared(Result<Preparation<I>, JoinError>),
     End,
 }
 
@@ -77,7 +85,14 @@ impl<O: Opener> Task<O> {
     /// Until the connector is removed or the daemon stops.
     pub(super) async fn run(mut self) {
         let mut open = None;
-        while let Some(step) = self.plan.step(open.is_some()) {
+        loop {
+            if self.swaps() {
+                open = self.swap(open).await;
+                continue;
+            }
+            let Some(step) = self.plan.step(open.is_some()) else {
+                break;
+            };
             match (step, open.take()) {
                 (Step::Open, _) => open = self.open().await,
                 (Step::Run, Some(instance)) => open = self.drive(instance).await,
@@ -90,6 +105,7 @@ impl<O: Opener> Task<O> {
                 (Step::Run | Step::Close, None) => {}
             }
         }
+        self.give_up().await;
         if self.reporter.now() != Status::Error {
             self.stopped();
         }
@@ -123,10 +139,12 @@ impl<O: Opener> Task<O> {
         self.starting();
         let began = Instant::now();
         let (spec, run) = (self.spec(), self.begin());
+        self.takes_another = self.may_have_company(&instance);
         let (instance, ended) = match self.attend(work(instance, spec, run)).await {
             Ok((instance, ended)) => (Some(instance), ended),
             Err(panicked) => (None, Err(End::Failed(panicked))),
         };
+        self.takes_another = false;
         let was_halted = self.has_halted();
         if began.elapsed() >= self.restarts.steady {
             self.restarts.reset();
@@ -143,7 +161,7 @@ impl<O: Opener> Task<O> {
         instance
     }
 
-    async fn close(&mut self, instance: O::Instance) {
+    pub(super) async fn close(&mut self, instance: O::Instance) {
         let has_failed = self.reporter.now() == Status::Error;
         if !has_failed {
             self.reporter.status(Status::Stopping);
@@ -169,7 +187,7 @@ impl<O: Opener> Task<O> {
         if let Err(failure) = saved.flatten() {
             error!(error = %failure, "that the connector is paused or stopped will not survive a restart of the daemon");
         }
-        if self.plan != before {
+        if self.plan != before || self.swaps() {
             return;
         }
         match status {
@@ -191,7 +209,7 @@ impl<O: Opener> Task<O> {
     }
 
     /// Does something beside this task, and takes commands until it has ended.
-    async fn attend<T: Send + 'static>(
+    pub(super) async fn attend<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
@@ -209,10 +227,13 @@ impl<O: Opener> Task<O> {
         }
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order<O::Instance>) {
         match order {
             Order::End => {
                 self.plan.end();
+                if let Some(swap) = &self.swap {
+                    swap.cancel();
+                }
                 self.follow();
             }
             Order::Command(Command::Request(request, answer)) => {
@@ -221,6 +242,8 @@ impl<O: Opener> Task<O> {
                 // Who asked may have stopped waiting; the command holds.
                 let _ = answer.send(accepted.map(|()| self.reporter.snapshot()));
             }
+            Order::Command(Command::Activate(activation)) => self.prepare(activation),
+            Order::Prepared(prepared) => self.prepared(prepared),
         }
     }
 
@@ -244,15 +267,19 @@ impl<O: Opener> Task<O> {
         Ok(())
     }
 
-    /// Ends what is under way when the plan has changed.
-    fn follow(&mut self) {
+    /// Ends what is under way when the plan has changed, or another version comes in its place.
+    pub(super) fn follow(&mut self) {
         let Some(halt) = &self.halt else { return };
-        if self.plan.runs_on() {
+        let is_leaving = self.swaps();
+        if self.plan.runs_on() && !is_leaving {
             return;
         }
-        match self.plan.closes() {
+        match self.plan.closes() || is_leaving {
             true => self.reporter.status(Status::Stopping),
             false => halt.pausing.cancel(),
+        }
+        if is_leaving {
+            halt.leaving.cancel();
         }
         halt.stop.cancel();
     }
@@ -351,27 +378,45 @@ impl<O: Opener> Task<O> {
     }
 }
 
-impl Inbox {
+impl<I> Inbox<I> {
     pub(super) fn new(commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Self {
         Self {
             commands,
             stop,
             is_stopped: false,
+            preparing: None,
         }
     }
 
+    pub(super) fn prepares(&mut self, preparing: JoinHandle<Preparation<I>>) {
+        self.preparing = Some(preparing);
+    }
+
+    /// Waits for what is being prepared, if anything is.
+    pub(super) async fn preparation(&mut self) -> Option<Result<Preparation<I>, JoinError>> {
+        ended(&mut self.preparing).await
+    }
+
     /// The end comes once. May be dropped and called again without losing a command.
-    async fn next(&mut self) -> Order {
+    async fn next(&mut self) -> Order<I> {
         tokio::select! {
             biased;
             () = self.stop.cancelled(), if !self.is_stopped => {
                 self.is_stopped = true;
                 Order::End
             }
+            Some(ended) = ended(&mut self.preparing) => Order::Prepared(ended),
             Some(command) = self.commands.recv() => Order::Command(command),
             else => pending().await,
         }
     }
+}
+
+/// May be dropped and called again.
+async fn ended<T>(work: &mut Option<JoinHandle<T>>) -> Option<Result<T, JoinError>> {
+    let ended = work.as_mut()?.await;
+    *work = None;
+    Some(ended)
 }
 
 impl Signs {
@@ -383,6 +428,10 @@ impl Signs {
             sender: Arc::new(sender),
             progress,
         }
+    }
+
+    pub(super) fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
     }
 
     fn begin(&self, halt: Halt) -> Run {
@@ -435,7 +484,7 @@ impl Restarts {
     }
 }
 
-fn panicked(error: JoinError) -> Failure {
+pub(super) fn panicked(error: JoinError) -> Failure {
     let text = match error.try_into_panic() {
         Ok(panic) => panic_text(&*panic),
         Err(error) => error.to_string(),

@@ -3,7 +3,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -17,6 +20,9 @@ use crate::{
 pub(super) trait Opener: Clone + Send + Sync + 'static {
     type Instance: Instance;
 
+    /// Loads the plugin and checks what can be checked without opening it.
+    fn check(&self, spec: Arc<spec::Connector>) -> impl Future<Output = Result<(), End>> + Send;
+
     /// Loads the plugin and opens an instance in it. Ends soon after `run.halt.stop`, with an instance or without.
     fn open(
         &self,
@@ -27,6 +33,9 @@ pub(super) trait Opener: Clone + Send + Sync + 'static {
 
 /// An open instance and what it works with.
 pub(super) trait Instance: Send + Sync + 'static {
+    /// Whether no second instance may be open beside it.
+    fn is_exclusive(&self) -> bool;
+
     /// Moves messages until `run.halt.stop`, until the source ends by itself, or until something fails. May be called again.
     fn run(&self, run: &Run) -> impl Future<Output = Result<(), End>> + Send;
 
@@ -50,6 +59,8 @@ pub(super) struct Halt {
     /// It goes on later; cancelled before `stop`.
     pub(super) pausing: CancellationToken,
     pub(super) stop: CancellationToken,
+    /// Another instance is to take its place, and waits for it; cancelled before `stop`.
+    pub(super) leaving: CancellationToken,
 }
 
 /// How far a run has come. The task makes the status of it.
@@ -85,12 +96,19 @@ impl Halt {
         Self {
             pausing: self.pausing.clone(),
             stop: self.stop.child_token(),
+            leaving: self.leaving.clone(),
         }
+    }
+
+    /// It is to leave, and has not for so long.
+    async fn overdue(&self, patience: Duration) {
+        self.leaving.cancelled().await;
+        sleep(patience).await;
     }
 }
 
-/// Runs an instance and checks its health meanwhile. An unhealthy one that is not only to be reported is told to end, and gets
-/// `close_timeout` for it: what it has not finished then is delivered again.
+/// Runs an instance and checks its health meanwhile. An unhealthy one that is not only to be reported is told to end. It gets
+/// `close_timeout` for it, as does one that another is to replace: what it has not finished then is delivered again.
 pub(super) async fn work<I: Instance>(
     instance: I,
     spec: Arc<spec::Connector>,
@@ -107,6 +125,7 @@ pub(super) async fn work<I: Instance>(
             biased;
             ended = &mut running => Ok(ended),
             verdict = health::watch(&instance, &spec.health, &mine.progress) => Err(verdict),
+            () = mine.halt.overdue(spec.deadlines.close) => Ok(Ok(())),
         };
         match verdict {
             Ok(ended) => ended,

@@ -133,6 +133,11 @@ impl World {
 impl Opener for Arc<World> {
     type Instance = Fake;
 
+    async fn check(&self, _spec: Arc<spec::Connector>) -> Result<(), End> {
+        self.turn().await;
+        Ok(())
+    }
+
     async fn open(&self, _spec: Arc<spec::Connector>, run: Run) -> Result<Fake, End> {
         self.turn().await;
         match self.script().opens {
@@ -159,6 +164,10 @@ impl Opener for Arc<World> {
 }
 
 impl Instance for Fake {
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     async fn run(&self, run: &Run) -> Result<(), End> {
         let world = &self.0;
         world.running.fetch_add(1, Ordering::SeqCst);

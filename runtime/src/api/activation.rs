@@ -1,0 +1,166 @@
+//! `PUT /{kind}/{key}/configs/active`: another version in the place of the one that runs, or everything as it was.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{Method, StatusCode, Uri},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tracing::error;
+
+use super::{
+    Api,
+    body::Table,
+    change::begin,
+    configs::{id, read},
+    connectors::kind,
+    document::{Shape, shown},
+    error::ApiError,
+    extract::Named,
+    openapi::Routes,
+    query::query,
+};
+use crate::{
+    config::spec::Direction,
+    provider::{Entry, Id},
+    supervisor::{Handle, NotActivated},
+};
+
+pub(super) fn routes(direction: Direction) -> Routes {
+    let (one, all) = (direction.name(), kind(direction));
+    let activated = read(
+        format!("activate_{one}_config"),
+        all,
+        "Puts a version in the place of the one that runs, or leaves everything as it was",
+    )
+    .query(
+        "restart",
+        "`false`: the choice is recorded, and the next start of the daemon follows it",
+        json!({ "type": "boolean", "default": true }),
+    )
+    .takes::<Wanted>()
+    .answers::<Shape>(StatusCode::OK, "the version, which is the active one")
+    .refuses(
+        StatusCode::CONFLICT,
+        "its plugin has not opened, or another is being activated; what ran runs",
+    )
+    .refuses(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "everything that is wrong with the version; what ran runs",
+    );
+    Routes::default().route(
+        Method::PUT,
+        &format!("/{all}/{{key}}/configs/active"),
+        move |api, key, uri, body| activate(direction, api, key, uri, body),
+        activated,
+    )
+}
+
+/// What is asked for.
+#[derive(Serialize, JsonSchema)]
+struct Wanted {
+    version: u32,
+}
+
+/// Answers with the version when it is the active one; with `?restart=false` it is from the next start of the daemon.
+async fn activate(
+    direction: Direction,
+    State(api): State<Api>,
+    Named(key): Named<String>,
+    uri: Uri,
+    Table(body): Table,
+) -> Result<Json<Value>, ApiError> {
+    let [restart] = query(&uri, ["restart"])?;
+    let restarts = match restart {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(_) => {
+            let reason = "`restart` is `true` or `false`";
+            return Err(ApiError::Invalid(reason.to_owned()));
+        }
+    };
+    let version = wanted(&body)?;
+    let id = id(direction, &key, &api)?;
+    api.whole(|api| async move {
+        let entry = api.provider.version(&id, version).await;
+        let entry = entry.map_err(|error| api.failed(&error))?;
+        match restarts {
+            true => swap(&api, &id, &entry).await?,
+            false => record(&api, &id, version).await?,
+        }
+        let active = Entry {
+            active: true,
+            ..entry
+        };
+        Ok(Json(shown(&api, &active).await))
+    })
+    .await
+}
+
+fn wanted(body: &Map<String, Value>) -> Result<u32, ApiError> {
+    let version = body.get("version").and_then(Value::as_u64);
+    let version = version.and_then(|version| u32::try_from(version).ok());
+    match (version, body.len()) {
+        (Some(version), 1) => Ok(version),
+        _ => Err(ApiError::Invalid(
+            "the body is `{\"version\": n}` with the number of a version, and nothing else"
+                .to_owned(),
+        )),
+    }
+}
+
+async fn record(api: &Api, id: &Id, version: u32) -> Result<(), ApiError> {
+    let recorded = api.provider.activate(id, version).await;
+    recorded.map_err(|error| api.failed(&error))
+}
+
+/// Checks the version, and has the connector take it.
+async fn swap(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
+    let spec = &entry.version.spec;
+    let mut problems = entry.version.problems.clone();
+    if problems.is_empty() {
+        problems.extend(api.connectors.check(spec).await.err().into_iter().flatten());
+    }
+    if !problems.is_empty() {
+        return Err(ApiError::Problems(problems));
+    }
+    let Some(handle) = api.connectors.find(id.direction(), id.key()) else {
+        // Its files have come since the daemon was started.
+        record(api, id, spec.version).await?;
+        return begin(api, id, entry);
+    };
+    let before = handle.spec().version;
+    let recorded = {
+        let (api, id, version) = (api.clone(), id.clone(), spec.version);
+        async move {
+            let recorded = api.provider.activate(&id, version).await;
+            recorded.map_err(|error| error.to_string())
+        }
+    };
+    let activated = handle.activate(spec.clone(), recorded).await;
+    let Err(error) = activated else { return Ok(()) };
+    keep(api, id, spec.version, before).await;
+    Err(not_activated(api, &handle, &error))
+}
+
+/// A version that was not activated may be the one that the next start would take, as the highest: it takes the one that runs.
+async fn keep(api: &Api, id: &Id, failed: u32, before: u32) {
+    let active = api.provider.active(id).await;
+    let is_next = active.is_ok_and(|entry| entry.version.spec.version == failed);
+    if !is_next || failed == before {
+        return;
+    }
+    if let Err(error) = api.provider.activate(id, before).await {
+        let reason = api.secrets.hide(&error.to_string()).into_owned();
+        error!(connector = %id, version = failed, %reason, "the next start of the daemon takes the version that could not be activated");
+    }
+}
+
+fn not_activated(api: &Api, handle: &Handle, error: &NotActivated) -> ApiError {
+    let version = handle.spec().version;
+    let reason = api.secrets.hide(&error.to_string()).into_owned();
+    let reason = format!("version {version} stays: {reason}");
+    ApiError::of_activation(error, reason)
+}

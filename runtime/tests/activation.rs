@@ -1,0 +1,396 @@
+//! Versions activated over the API of real daemons: under load, with a fault at each step, and over the daemons' ends.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
+
+mod harness {
+    #![expect(dead_code, reason = "each test binary uses a part of the harness")]
+    pub mod daemon;
+}
+
+use std::{fs, time::Duration};
+
+use harness::daemon::{Daemon, Home, PATIENCE};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// A source that numbers its messages for ever, and a sink that writes them down.
+const CONFIG: &str = r#"
+[iggy.embedded]
+enabled = true
+
+[sources.numbers]
+path = "libledger_source"
+[[sources.numbers.streams]]
+stream = "s"
+topic = "t"
+schema = "raw"
+[sources.numbers.plugin_config]
+until = "until"
+acked = "acked"
+
+[sinks.lines]
+path = "libledger_sink"
+restart.initial_backoff = "50ms"
+[[sinks.lines.streams]]
+stream = "s"
+topics = ["t"]
+schema = "raw"
+[sinks.lines.plugin_config]
+ledger = "ledger"
+token = "v0"
+"#;
+
+const SINK: &str = "/sinks/lines";
+const SOURCE: &str = "/sources/numbers";
+
+async fn send(daemon: &Daemon, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    let request = reqwest::Client::new().request(method, daemon.url(path));
+    let reply = request.json(body).timeout(PATIENCE).send().await.unwrap();
+    (reply.status().as_u16(), reply.json().await.unwrap())
+}
+
+/// Makes a version of the active one and `change`s it. Returns its number.
+async fn create(daemon: &Daemon, connector: &str, change: impl FnOnce(&mut Value)) -> u64 {
+    let mut document = daemon.get(&format!("{connector}/configs/active")).await;
+    for key in ["key", "version", "active"] {
+        document.as_object_mut().unwrap().shift_remove(key);
+    }
+    change(&mut document);
+    let path = format!("{connector}/configs");
+    let (status, stored) = send(daemon, Method::POST, &path, &document).await;
+    assert_eq!(status, 200, "{stored}");
+    stored["version"].as_u64().unwrap()
+}
+
+async fn activate(daemon: &Daemon, connector: &str, version: u64) -> (u16, Value) {
+    let path = format!("{connector}/configs/active");
+    send(daemon, Method::PUT, &path, &json!({ "version": version })).await
+}
+
+async fn activated(daemon: &Daemon, connector: &str, version: u64) {
+    let (status, answer) = activate(daemon, connector, version).await;
+    assert_eq!(status, 200, "{answer}\n{}", daemon.stderr().text());
+    assert_eq!(
+        (&answer["version"], &answer["active"]),
+        (&version.into(), &true.into())
+    );
+    let active = daemon.get(&format!("{connector}/configs/active")).await;
+    assert_eq!(active["version"], version);
+}
+
+/// The numbers in the ledger, and which version wrote each, in the order in which they were written.
+fn written(home: &Home) -> (Vec<u64>, Vec<String>) {
+    let text = fs::read_to_string(home.path().join("ledger")).unwrap_or_default();
+    let whole = text.lines().filter(|line| line.ends_with('.'));
+    let words = whole.map(|line| line.split(' ').collect::<Vec<_>>());
+    words
+        .filter(|words| words.len() == 6)
+        .map(|words| (words[3].parse::<u64>().unwrap(), words[4].to_owned()))
+        .unzip()
+}
+
+/// Waits until a version of the sink has written.
+async fn writes(home: &Home, daemon: &Daemon, version: &str) {
+    let before = written(home).1.len();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !written(home).1[before..]
+        .iter()
+        .any(|writer| writer == version)
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{}",
+            daemon.stderr().text()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn has_status(status: &'static str) -> impl Fn(&Value) -> bool {
+    move |connector| connector["status"] == status
+}
+
+async fn ask(daemon: &Daemon, connector: &str, command: &str, then: &'static str) {
+    let (status, answer) = daemon.post(&format!("{connector}/{command}")).await;
+    assert_eq!(status, 202, "{answer}");
+    daemon.wait_for(connector, has_status(then)).await;
+}
+
+/// Waits until so many more have been counted.
+async fn flows(daemon: &Daemon, key: &str, count: &str, more: u64) {
+    let before = daemon.stats(key).await[count].as_u64().unwrap();
+    let met = |stats: &Value| stats[count].as_u64().unwrap() >= before + more;
+    daemon.wait_for_stats(key, met).await;
+}
+
+async fn all_flows(daemon: &Daemon) {
+    flows(daemon, "numbers", "messages_sent", 200).await;
+    flows(daemon, "lines", "messages_processed", 200).await;
+}
+
+/// Lets the source end, waits until everything is in the ledger, and checks that it is there once and in order.
+async fn nothing_is_lost_repeated_or_moved(home: &Home, daemon: &Daemon) {
+    let sent = daemon.stats("numbers").await["messages_sent"].as_u64();
+    let acked = fs::read_to_string(home.path().join("acked")).unwrap();
+    let last = acked.lines().rfind(|line| line.ends_with('.')).unwrap();
+    let last: u64 = last.split(' ').next().unwrap().parse().unwrap();
+    let until = last.max(sent.unwrap()) + 3000;
+    fs::write(home.path().join("until"), until.to_string()).unwrap();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while written(home).0.iter().max() != Some(&(until - 1)) {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{}",
+            daemon.stderr().text()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(written(home).0, (0..until).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_sink_takes_another_version_under_load() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let next = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["token"] = "v1".into()
+    })
+    .await;
+    for _ in 0..3 {
+        activated(&daemon, SINK, next).await;
+        writes(&home, &daemon, "v1").await;
+        activated(&daemon, SINK, 0).await;
+        writes(&home, &daemon, "v0").await;
+    }
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_source_takes_another_version_under_load_and_goes_on_where_the_old_one_was() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    all_flows(&daemon).await;
+    let next = create(&daemon, SOURCE, |source| {
+        source["plugin_config"]["batch"] = 7.into();
+        source["plugin_config"]["max_in_flight"] = 4.into();
+    })
+    .await;
+    for version in [next, 0, next, 0] {
+        activated(&daemon, SOURCE, version).await;
+        all_flows(&daemon).await;
+    }
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn whatever_fails_the_old_version_flows_on_and_the_step_is_told() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    all_flows(&daemon).await;
+    for (connector, kind) in [(SINK, "lines_sink"), (SOURCE, "numbers_source")] {
+        // What a check of documents would not store, as an editor leaves it behind.
+        let folder = home.path().join("local_state/connectors");
+        let good = create(&daemon, connector, |_| {}).await;
+        let text = fs::read_to_string(folder.join(format!("{kind}_v{good}.toml"))).unwrap();
+        for (version, from, to) in [
+            (100, "libledger", "libnowhere"),
+            (101, "schema = \"raw\"", "schema = \"row\""),
+        ] {
+            let text = text.replace(from, to);
+            let text = text.replace(
+                &format!("version = {good}"),
+                &format!("version = {version}"),
+            );
+            fs::write(folder.join(format!("{kind}_v{version}.toml")), text).unwrap();
+            let (status, answer) = activate(&daemon, connector, version).await;
+            assert_eq!(
+                (status, &answer["code"]),
+                (422, &"invalid_document".into()),
+                "{answer}"
+            );
+            all_flows(&daemon).await;
+            fs::remove_file(folder.join(format!("{kind}_v{version}.toml"))).unwrap();
+        }
+        for deed in ["fatal", "panic", "wait", "block"] {
+            let version = create(&daemon, connector, |document| {
+                document["plugin_config"]["open"] = deed.into();
+                document["open_timeout"] = "1s".into();
+            })
+            .await;
+            let (status, answer) = activate(&daemon, connector, version).await;
+            assert_eq!(
+                (status, &answer["code"], &answer["step"]),
+                (409, &"not_activated".into(), &"open".into()),
+                "{deed}: {answer}"
+            );
+            all_flows(&daemon).await;
+            let active = daemon.get(&format!("{connector}/configs/active")).await;
+            assert_eq!(active["version"], 0, "the next start takes what runs");
+        }
+    }
+    assert_eq!(activate(&daemon, SINK, 999).await.0, 404);
+    assert_eq!(activate(&daemon, "/sinks/none", 0).await.0, 404);
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    // The threads that a plugin blocks for ever would make its end a failure.
+    daemon.kill().await;
+}
+
+#[tokio::test]
+async fn the_old_sink_runs_while_the_new_one_opens_and_only_one_is_activated_at_a_time() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    all_flows(&daemon).await;
+    let hangs = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["open"] = "wait".into();
+        sink["open_timeout"] = "50s".into();
+    })
+    .await;
+    // An ask that is not waited for is followed all the same.
+    let path = daemon.url(&format!("{SINK}/configs/active"));
+    let asked = reqwest::Client::new()
+        .put(path)
+        .json(&json!({ "version": hangs }))
+        .timeout(Duration::from_millis(500));
+    assert!(asked.send().await.unwrap_err().is_timeout());
+    let (status, answer) = activate(&daemon, SINK, 0).await;
+    assert_eq!((status, &answer["code"]), (409, &"wrong_state".into()));
+    all_flows(&daemon).await;
+    // Nor does it hold up the daemon's end.
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn the_choice_holds_over_restarts_of_the_daemon() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let next = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["token"] = "v1".into()
+    })
+    .await;
+    activated(&daemon, SINK, next).await;
+    daemon.interrupt().await;
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v1").await;
+    activated(&daemon, SINK, 0).await;
+    daemon.kill().await;
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let active = daemon.get(&format!("{SINK}/configs/active")).await;
+    assert_eq!(active["version"], 0);
+    // Recorded and no more: what runs goes on until the next start.
+    let path = format!("{SINK}/configs/active?restart=false");
+    let body = json!({ "version": next });
+    let (status, answer) = send(&daemon, Method::PUT, &path, &body).await;
+    assert_eq!((status, &answer["active"]), (200, &true.into()), "{answer}");
+    writes(&home, &daemon, "v0").await;
+    daemon.interrupt().await;
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v1").await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_paused_or_stopped_connector_has_the_version_when_it_goes_on() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let next = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["token"] = "v1".into()
+    })
+    .await;
+    ask(&daemon, SINK, "pause", "paused").await;
+    activated(&daemon, SINK, next).await;
+    daemon.wait_for(SINK, has_status("paused")).await;
+    ask(&daemon, SINK, "resume", "running").await;
+    writes(&home, &daemon, "v1").await;
+    ask(&daemon, SINK, "stop", "stopped").await;
+    activated(&daemon, SINK, 0).await;
+    assert_eq!(daemon.get(SINK).await["status"], "stopped");
+    ask(&daemon, SINK, "start", "running").await;
+    writes(&home, &daemon, "v0").await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_connector_in_error_starts_with_a_version_that_opens() {
+    let config = CONFIG
+        .replace("token = \"v0\"", "token = \"v0\"\nopen = \"fatal\"")
+        .replace(
+            "restart.initial_backoff = \"50ms\"",
+            "restart.policy = \"never\"",
+        );
+    // Another that cannot even be read.
+    let config = config.replace(
+        "[sources.numbers.plugin_config]",
+        "[sources.numbers.plugin_confg]",
+    );
+    let home = Home::new(&config);
+    let daemon = home.start().await;
+    daemon.wait_for(SINK, has_status("error")).await;
+    daemon.wait_for(SOURCE, has_status("error")).await;
+    let bad = create(&daemon, SINK, |_| {}).await;
+    let (status, answer) = activate(&daemon, SINK, bad).await;
+    assert_eq!((status, &answer["step"]), (409, &"open".into()), "{answer}");
+    daemon.wait_for(SINK, has_status("error")).await;
+    let good = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]
+            .as_object_mut()
+            .unwrap()
+            .shift_remove("open");
+    })
+    .await;
+    activated(&daemon, SINK, good).await;
+    daemon.wait_for(SINK, has_status("running")).await;
+    let good = create(&daemon, SOURCE, |source| {
+        let source = source.as_object_mut().unwrap();
+        let config = source.shift_remove("plugin_confg").unwrap();
+        source.insert("plugin_config".to_owned(), config);
+    })
+    .await;
+    activated(&daemon, SOURCE, good).await;
+    writes(&home, &daemon, "v0").await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_disabled_version_stops_its_connector_and_an_enabled_one_starts_it() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let off = create(&daemon, SINK, |sink| sink["enabled"] = false.into()).await;
+    activated(&daemon, SINK, off).await;
+    daemon.wait_for(SINK, has_status("stopped")).await;
+    activated(&daemon, SINK, 0).await;
+    daemon.wait_for(SINK, has_status("running")).await;
+    writes(&home, &daemon, "v0").await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_must_be_a_version() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    let path = format!("{SINK}/configs/active");
+    for body in [
+        json!({}),
+        json!({ "version": -1 }),
+        json!({ "version": 0, "x": 1 }),
+    ] {
+        let (status, answer) = send(&daemon, Method::PUT, &path, &body).await;
+        assert_eq!(
+            (status, &answer["code"]),
+            (400, &"invalid".into()),
+            "{body}"
+        );
+    }
+    let path = format!("{path}?restart=no");
+    let body = json!({ "version": 0 });
+    assert_eq!(send(&daemon, Method::PUT, &path, &body).await.0, 400);
+    daemon.interrupt().await;
+}
