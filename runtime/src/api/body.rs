@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::{
-    body::Bytes,
+    body::Body,
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
 };
+use futures_util::StreamExt as _;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -17,26 +18,42 @@ use crate::config;
 /// How long a client may take to send a body, from its first byte to its last.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Of a body that is too large, so much is read and thrown away.
+const MOST_READ: usize = 16 * BODY_LIMIT;
+
 /// A body that is a JSON table.
 pub(super) struct Table(pub(super) Map<String, Value>);
 
 impl<S: Send + Sync> FromRequest<S> for Table {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::UnsupportedType);
         }
-        let received = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
-        let bytes = match received {
-            Err(_) => return Err(ApiError::TooSlow(BODY_TIMEOUT)),
-            Ok(Err(rejected)) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(ApiError::TooLarge(BODY_LIMIT));
-            }
-            Ok(Err(rejected)) => return Err(ApiError::Invalid(rejected.body_text())),
-            Ok(Ok(bytes)) => bytes,
-        };
+        let received = timeout(BODY_TIMEOUT, receive(request.into_body())).await;
+        let bytes = received.unwrap_or(Err(ApiError::TooSlow(BODY_TIMEOUT)))?;
         table(&bytes).map(Self).map_err(ApiError::Invalid)
+    }
+}
+
+/// The whole body. Of one that is too large the rest is read too, as far as that is bearable: a client that is cut off while it sends
+/// does not read why.
+async fn receive(body: Body) -> Result<Vec<u8>, ApiError> {
+    let mut chunks = body.into_data_stream();
+    let (mut bytes, mut length) = (vec![], 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| ApiError::Invalid(error.to_string()))?;
+        length += chunk.len();
+        match length {
+            ..=BODY_LIMIT => bytes.extend_from_slice(&chunk),
+            ..=MOST_READ => bytes = vec![],
+            _ => break,
+        }
+    }
+    match length {
+        ..=BODY_LIMIT => Ok(bytes),
+        _ => Err(ApiError::TooLarge(BODY_LIMIT)),
     }
 }
 
