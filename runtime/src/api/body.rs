@@ -45,10 +45,12 @@ async fn receive(body: Body) -> Result<Vec<u8>, ApiError> {
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| ApiError::Invalid(error.to_string()))?;
         length += chunk.len();
-        match length {
-            ..=BODY_LIMIT => bytes.extend_from_slice(&chunk),
-            ..=MOST_READ => bytes = vec![],
-            _ => break,
+        if length > MOST_READ {
+            break;
+        }
+        match length > BODY_LIMIT {
+            true => bytes = vec![],
+            false => bytes.extend_from_slice(&chunk),
         }
     }
     match length {
