@@ -23,7 +23,7 @@ use super::{
 pub const SOURCE: &str = "numbers";
 pub const SINK: &str = "ledger";
 /// Longer than what a loaded machine needs for the last messages of a run.
-const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// The group that the sink joins when nothing else is said.
 pub const GROUP: &str = "iggy-connect-sink-ledger";
@@ -41,6 +41,8 @@ pub struct Setup {
     /// Topics that messages take in turn by their names, instead of the flow's own.
     pub routes: Vec<&'static str>,
     pub sink: String,
+    /// The sink's input.
+    pub stream: String,
     pub sink_plugin: String,
     pub has_sink: bool,
     pub has_source: bool,
@@ -58,6 +60,7 @@ impl Default for Setup {
             source_plugin: String::new(),
             routes: Vec::new(),
             sink: String::new(),
+            stream: String::new(),
             sink_plugin: String::new(),
             has_sink: true,
             has_source: true,
@@ -275,6 +278,26 @@ impl Flow {
         eventually(true, async || is_balanced(&daemon.stats(SINK).await)).await;
     }
 
+    /// Waits until the sink has stored the end of every partition and is at rest.
+    pub async fn stored(&self, daemon: &Daemon) {
+        for partition in 0..self.partitions {
+            let last = self.topic.read(partition).await;
+            let last = last.last().map(|message| message.header.offset);
+            eventually(last, async || self.topic.stored(GROUP, partition).await).await;
+        }
+        eventually(true, async || is_balanced(&daemon.stats(SINK).await)).await;
+    }
+
+    /// How many messages the broker knows to be settled.
+    pub async fn stored_messages(&self) -> u64 {
+        let mut count = 0;
+        for partition in 0..self.partitions {
+            let stored = self.topic.stored(GROUP, partition).await;
+            count += stored.map_or(0, |offset| offset + 1);
+        }
+        count
+    }
+
     /// What the sink has written, by partition and offset.
     pub fn taken(&self) -> Vec<(u32, u64)> {
         let entries = oracle::ledger(&self.ledger());
@@ -372,7 +395,7 @@ routes = {routes:?}
 
 pub fn sink(key: &str, topic: &Topic, setup: &Setup) -> String {
     let (Topic { stream, name, .. }, batch) = (topic, setup.batch);
-    let (lines, plugin) = (&setup.sink, &setup.sink_plugin);
+    let (lines, input, plugin) = (&setup.sink, &setup.stream, &setup.sink_plugin);
     let retry = if lines.contains("retry =") { "" } else { RETRY };
     format!(
         r#"
@@ -385,6 +408,7 @@ stream = "{stream}"
 topics = ["{name}"]
 schema = "raw"
 batch_length = {batch}
+{input}
 [sinks.{key}.plugin_config]
 ledger = "{key}"
 deed = "{key}_deed"

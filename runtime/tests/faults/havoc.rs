@@ -15,6 +15,8 @@ pub struct Havoc<'a> {
     pub broker: BrokerProcess,
     pub gate: Gate,
     pub flow: &'a Flow,
+    /// What is cut short.
+    pub request: Request,
 }
 
 impl Havoc<'_> {
@@ -43,7 +45,7 @@ impl Havoc<'_> {
 
     async fn cut(&self, side: Side, run: &mut Run) {
         let passes = run.draw(0..6) as u32;
-        self.gate.catch(Request::Send, side, passes).await.unwrap();
+        self.gate.catch(self.request, side, passes).await.unwrap();
         self.gate.cut();
     }
 }

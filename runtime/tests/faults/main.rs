@@ -15,6 +15,7 @@ mod harness {
 }
 
 mod brokers;
+mod buffers;
 mod flow;
 mod groups;
 mod havoc;

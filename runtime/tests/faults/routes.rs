@@ -7,7 +7,7 @@ use super::{
     harness::{
         broker::{Topic, client},
         broker_process::BrokerProcess,
-        gate::Gate,
+        gate::{Gate, Request},
     },
     havoc::Havoc,
     oracle::Verdict,
@@ -45,6 +45,7 @@ async fn keys_keep_their_order_and_routes_their_messages_whatever_is_killed() {
         broker,
         gate,
         flow: &flow,
+        request: Request::Send,
     };
     let rounds = run.scaled(5, 60);
     for round in 0..rounds {

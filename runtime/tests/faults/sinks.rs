@@ -74,7 +74,7 @@ async fn what_fails_for_the_moment_arrives_in_order_and_before_its_offset() {
 }
 
 /// What is stored was read before what is delivered, so that a store in between cannot be taken for a delivery.
-async fn assert_offsets_behind(flow: &Flow) {
+pub async fn assert_offsets_behind(flow: &Flow) {
     let mut stored = BTreeMap::new();
     for partition in 0..flow.partitions {
         stored.insert(partition, flow.topic.stored(GROUP, partition).await);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{
     flow::{Flow, Setup},
-    harness::{broker_process::BrokerProcess, gate::Gate},
+    harness::{
+        broker_process::BrokerProcess,
+        gate::{Gate, Request},
+    },
     havoc::Havoc,
     oracle::{self, Verdict},
     run::Run,
@@ -31,6 +34,7 @@ async fn what_was_acknowledged_before_a_kill_is_there() {
         broker,
         gate,
         flow: &flow,
+        request: Request::Send,
     };
     let rounds = run.scaled(5, 60);
     for round in 0..rounds {

@@ -104,8 +104,8 @@ use crate::{Class, Error, Scope};
 /// # What goes wrong
 ///
 /// An error of [`Writer::write`] that names records ([`Error::failed`], [`Error::failed_from`]) fails those and no others. One
-/// that does not fails every call of the group, and the runtime tries them again; the calls that wait behind fail with it, so that none
-/// overtakes what comes again. An error of class invalid that names no record says nothing about a single call: each call's
+/// that does not fails every call of the group, and the runtime tries them again; the calls that wait behind fail with it, so that they do
+/// not overtake what comes again. A call that is made before the runtime knows of the failure may. An error of class invalid that names no record says nothing about a single call: each call's
 /// records are then written once more by themselves, so that no call is refused for another's record.
 ///
 /// A call that is cancelled takes its records out. If they were just being written, what became of them is not known; if it was this call

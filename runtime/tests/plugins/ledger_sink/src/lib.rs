@@ -2,7 +2,6 @@
 //! daemon was killed, and fails as its configuration says. The file is the oracle: what is not in it was not delivered.
 
 use std::{
-    fmt::Write as _,
     fs::{File, OpenOptions},
     io::Write as _,
     path::PathBuf,
@@ -16,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use iggy_connector_sdk::{
     ConsumedMessage, Error, MessagesMetadata, Sink, TopicMetadata,
-    kit::Secret,
+    kit::{Batcher, Limits, Secret, Writer},
     sink::{Batch, Message},
     sink_connector,
 };
@@ -36,11 +35,15 @@ pub struct Config {
     open: String,
     /// Shown nowhere, and written at the end of every line when there is one.
     token: Secret,
-    /// Each batch takes so long.
+    /// Each write takes so long.
     delay_ms: u64,
+    /// So many batches of a partition may be with it before the first is settled; 0 counts as 1.
+    unsettled: u32,
+    /// It gathers so many messages for one write; 0: it writes each batch at once. Poison is not looked for then.
+    buffered: usize,
     /// As long as this file exists, it says what happens before a batch is written (see `scripted::deed`).
     deed: PathBuf,
-    /// Each batch fails so often before it succeeds.
+    /// Each write fails so often before it succeeds.
     failures: u64,
     failure: Failure,
     retry_after_ms: u64,
@@ -77,79 +80,70 @@ enum Poison {
 #[derive(Debug)]
 pub struct LedgerSink {
     config: Config,
+    lines: Batcher<Ledger>,
+}
+
+/// The file, and how writing into it fails.
+#[derive(Debug, Default)]
+struct Ledger {
     file: Mutex<Option<File>>,
     calls: AtomicU64,
+    delay: Duration,
+    failures: u64,
+    failure: Failure,
+    retry_after: Duration,
 }
 
 impl LedgerSink {
     /// Makes the sink.
     pub fn new(_id: u32, config: Config) -> Self {
+        let ledger = Ledger {
+            delay: Duration::from_millis(config.delay_ms),
+            failures: config.failures,
+            failure: config.failure,
+            retry_after: Duration::from_millis(config.retry_after_ms),
+            ..Ledger::default()
+        };
+        let limits = Limits {
+            records: config.buffered,
+            bytes: usize::MAX,
+            // Only a full buffer or a flush ends a wait.
+            age: Duration::from_secs(60 * 60),
+        };
         Self {
             config,
-            file: Mutex::default(),
-            calls: AtomicU64::new(0),
+            lines: Batcher::new(ledger, limits),
         }
     }
 
-    /// All lines in one write: a killed process leaves at most the last line torn.
-    fn write<'a>(
-        &self,
-        batch: &Batch<'_>,
-        messages: impl Iterator<Item = Message<'a>>,
-    ) -> Result<(), Error> {
-        let mut lines = String::new();
-        for message in messages {
-            let payload = String::from_utf8_lossy(message.payload());
-            let id = payload.split(' ').next().unwrap_or_default();
-            let (topic, partition) = (batch.topic(), batch.partition_id());
-            let token = self.config.token.expose();
-            let space = if token.is_empty() { "" } else { " " };
-            writeln!(
-                lines,
-                "{topic} {partition} {} {id}{space}{token} .",
-                message.offset()
-            )
-            .map_err(|error| Error::fatal(error.to_string()))?;
+    fn line(&self, batch: &Batch<'_>, message: &Message<'_>) -> String {
+        let payload = String::from_utf8_lossy(message.payload());
+        let id = payload.split(' ').next().unwrap_or_default();
+        let (topic, partition, offset) = (batch.topic(), batch.partition_id(), message.offset());
+        let token = self.config.token.expose();
+        let space = if token.is_empty() { "" } else { " " };
+        format!("{topic} {partition} {offset} {id}{space}{token} .\n")
+    }
+
+    fn lines(&self, batch: &Batch<'_>) -> Vec<String> {
+        let messages = batch.messages();
+        messages.map(|message| self.line(batch, &message)).collect()
+    }
+
+    async fn deliver(&self, batch: &Batch<'_>) -> Result<(), Error> {
+        if self.config.buffered > 0 {
+            return self.lines.deliver(self.lines(batch)).await;
         }
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = file
-            .as_mut()
-            .ok_or_else(|| Error::fatal("consumed before it was opened"))?;
-        file.write_all(lines.as_bytes())
-            .map_err(|error| Error::WriteFailure(error.to_string()))
-    }
-
-    /// Whether this call is one of those that fail, so many before each that does not.
-    fn fails(&self) -> bool {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let round = self.config.failures + 1;
-        call % round != round - 1
-    }
-
-    fn busy(&self) -> Error {
-        let busy = Error::transient("busy");
-        match self.config.retry_after_ms {
-            0 => busy,
-            delay => busy.with_retry_after(Duration::from_millis(delay)),
-        }
-    }
-
-    fn fail(&self, batch: &Batch<'_>) -> Result<(), Error> {
-        match self.config.failure {
-            Failure::Before => Err(self.busy()),
-            Failure::After => {
-                self.write(batch, batch.messages())?;
-                Err(self.busy())
-            }
-            Failure::Half => {
-                let half = batch.len() / 2;
-                self.write(batch, batch.messages().take(half))?;
-                Err(Error::failed_from(half, self.busy()))
-            }
+        let ledger = self.lines.writer();
+        ledger.wait().await;
+        match ledger.fails() {
+            true => ledger.fail(&self.lines(batch)),
+            false => self.take(batch),
         }
     }
 
     fn take(&self, batch: &Batch<'_>) -> Result<(), Error> {
+        let ledger = self.lines.writer();
         let is_poison = |message: &Message<'_>| message.payload().starts_with(b"poison");
         let bad = batch.messages().enumerate();
         let bad: Vec<_> = bad
@@ -157,16 +151,76 @@ impl LedgerSink {
             .map(|(index, _)| (index, Error::invalid("poison")))
             .collect();
         match self.config.poison {
-            _ if bad.is_empty() => self.write(batch, batch.messages()),
-            Poison::Taken => self.write(batch, batch.messages()),
+            _ if bad.is_empty() => ledger.append(&self.lines(batch)),
+            Poison::Taken => ledger.append(&self.lines(batch)),
             Poison::Spoils => Err(Error::invalid("poison somewhere")),
             Poison::Named => {
-                self.write(
-                    batch,
-                    batch.messages().filter(|message| !is_poison(message)),
-                )?;
+                let good = batch.messages().filter(|message| !is_poison(message));
+                let good: Vec<_> = good.map(|message| self.line(batch, &message)).collect();
+                ledger.append(&good)?;
                 Err(Error::failed(bad))
             }
+        }
+    }
+}
+
+impl Ledger {
+    /// All lines in one write: a killed process leaves at most the last line torn.
+    fn append(&self, lines: &[String]) -> Result<(), Error> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = file
+            .as_mut()
+            .ok_or_else(|| Error::fatal("consumed before it was opened"))?;
+        file.write_all(lines.concat().as_bytes())
+            .map_err(|error| Error::WriteFailure(error.to_string()))
+    }
+
+    async fn wait(&self) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+    }
+
+    /// Whether this call is one of those that fail, so many before each that does not.
+    fn fails(&self) -> bool {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let round = self.failures + 1;
+        call % round != round - 1
+    }
+
+    fn fail(&self, lines: &[String]) -> Result<(), Error> {
+        match self.failure {
+            Failure::Before => Err(self.busy()),
+            Failure::After => {
+                self.append(lines)?;
+                Err(self.busy())
+            }
+            Failure::Half => {
+                let half = lines.len() / 2;
+                self.append(&lines[..half])?;
+                Err(Error::failed_from(half, self.busy()))
+            }
+        }
+    }
+
+    fn busy(&self) -> Error {
+        let busy = Error::transient("busy");
+        match self.retry_after {
+            Duration::ZERO => busy,
+            delay => busy.with_retry_after(delay),
+        }
+    }
+}
+
+#[async_trait]
+impl Writer for Ledger {
+    type Record = String;
+
+    async fn write(&self, lines: &[String]) -> Result<(), Error> {
+        self.wait().await;
+        match self.fails() {
+            true => self.fail(lines),
+            false => self.append(lines),
         }
     }
 }
@@ -181,7 +235,7 @@ impl Sink for LedgerSink {
         let mut file = options.open(&self.config.ledger).map_err(unusable)?;
         // A killed process may have left its last line without an end.
         file.write_all(b"\n").map_err(unusable)?;
-        self.file = Mutex::new(Some(file));
+        self.lines.writer_mut().file = Mutex::new(Some(file));
         Ok(())
     }
 
@@ -198,16 +252,19 @@ impl Sink for LedgerSink {
         if let Ok(deed) = std::fs::read_to_string(&self.config.deed) {
             perform(deed.trim()).await?;
         }
-        if self.config.delay_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(self.config.delay_ms)).await;
-        }
-        match self.fails() {
-            true => self.fail(&batch),
-            false => self.take(&batch),
-        }
+        self.deliver(&batch).await
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.lines.flush().await;
+        Ok(())
     }
 
     async fn close(&mut self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn max_unsettled(&self) -> u32 {
+        self.config.unsettled.max(1)
     }
 }
