@@ -57,7 +57,7 @@ const PARTITIONS: u32 = 4;
 
 #[tokio::test]
 async fn a_sink_at_most_once_repeats_nothing_whatever_is_killed() {
-    let mut run = Run::new("at_most_once_sink");
+    let mut run = Run::new("sink_once");
     let broker = BrokerProcess::start().await;
     let gate = Gate::start(broker.address()).await;
     let setup = Setup {
