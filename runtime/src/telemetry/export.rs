@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry::{logs::LoggerProvider as _, trace::TracerProvider as _};
 use opentelemetry_otlp::{LogExporter, Protocol, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Subscriber;
@@ -14,7 +13,11 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::config::spec::{Exporter, Telemetry, Transport};
+use super::bridge::Bridge;
+use crate::config::{
+    Secrets,
+    spec::{Exporter, Telemetry, Transport},
+};
 
 /// How long the last logs and traces may take to leave.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,15 +63,17 @@ impl Exporters {
         Ok(Self { logs, traces })
     }
 
-    /// The layers that take logs, as the filter lets them through, and spans.
+    /// The layers that take logs, as the filter lets them through and without secrets, and spans.
     pub fn layers<S>(
         &self,
+        secrets: &Secrets,
         filter: impl Filter<S> + Send + Sync + 'static,
     ) -> Vec<Box<dyn Layer<S> + Send + Sync>>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let logs = OpenTelemetryTracingBridge::new(&self.logs).with_filter(filter);
+        let logs =
+            Bridge::new(self.logs.logger("iggy-connectors"), secrets.clone()).with_filter(filter);
         let spans = tracing_opentelemetry::layer()
             .with_tracer(self.traces.tracer("iggy-connectors"))
             .with_filter(Targets::new().with_target(TRACES, LevelFilter::INFO));

@@ -42,7 +42,7 @@ pub fn start(
     let mut exported = None;
     if let Some(exporters) = exporters {
         let (filter, handle) = reload::Layer::new(without_ours(configured.filter(&[])?));
-        layers.extend(exporters.layers(filter));
+        layers.extend(exporters.layers(secrets, filter));
         exported = Some(handle);
     }
     tracing_subscriber::registry().with(layers).init();

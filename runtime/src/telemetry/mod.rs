@@ -1,5 +1,6 @@
 //! What the daemon tells about itself: logs, and statistics of the process.
 
+mod bridge;
 pub mod export;
 pub mod levels;
 pub mod logging;
