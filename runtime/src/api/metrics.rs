@@ -23,8 +23,7 @@ use super::{
 };
 use crate::{
     config::spec::Direction,
-    pipeline::{Counts, Distribution, Stage},
-    supervisor::{Handle, Status},
+    supervisor::{Counts, Distribution, Handle, Stage, Status},
 };
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

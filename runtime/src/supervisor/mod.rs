@@ -40,6 +40,7 @@ pub use self::{
     status::Status,
     swap::{NotActivated, Phase},
 };
+pub use crate::pipeline::{Counts, Distribution, Stage};
 use crate::{
     config::{
         Unusable,
