@@ -60,7 +60,9 @@ pub(super) fn routes(direction: Direction) -> Routes {
 
 /// What is asked for.
 #[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Wanted {
+    #[schemars(range(max = 4_294_967_295_u32))]
     version: u32,
 }
 

@@ -99,7 +99,7 @@ impl<'a, D: Producer> Policy<'a, D> {
     }
 
     /// Settles what failed of a batch that does not come again, whatever becomes of the connector: each is a confirmed dead letter
-    /// where there is a [dlq] for it, or has been counted and logged as skipped. To stop would not save it.
+    /// where there is a `[dlq]` for it, or has been counted and logged as skipped. To stop would not save it.
     ///
     /// # Errors
     ///

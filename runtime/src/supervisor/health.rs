@@ -1,4 +1,4 @@
-//! Health checks, beside a run and without a hand in it: [`watch`].
+//! Health checks, beside a run and without a hand in it: [`watch()`].
 
 use tokio::{sync::watch, time::sleep};
 use tracing::debug;
