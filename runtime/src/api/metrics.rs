@@ -229,9 +229,9 @@ type Read = fn(&Counts) -> u64;
 const COUNTERS: [(&str, &str, Option<Direction>, Read); 11] = [
     (
         "iggy_connector_messages_produced",
-        "Messages polled from the plugin",
+        "Messages polled from the plugin, those that were offered again included",
         Some(Direction::Source),
-        |counts| counts.produced,
+        |counts| counts.received,
     ),
     (
         "iggy_connector_messages_sent",
@@ -241,9 +241,9 @@ const COUNTERS: [(&str, &str, Option<Direction>, Read); 11] = [
     ),
     (
         "iggy_connector_messages_consumed",
-        "Messages received from Iggy",
+        "Messages received from Iggy, those that came again included",
         Some(Direction::Sink),
-        |counts| counts.consumed,
+        |counts| counts.received,
     ),
     (
         "iggy_connector_messages_processed",

@@ -28,6 +28,8 @@ pub struct Counters {
     errors: AtomicU64,
     retries: AtomicU64,
     restarts: AtomicU64,
+    /// All that came from Iggy or from the plugin, what was taken back included: it only grows.
+    received: AtomicU64,
     bytes: AtomicU64,
     /// `failed` by stage and code.
     failures: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
@@ -59,6 +61,8 @@ pub struct Counts {
     pub retries: u64,
     /// Starts after a failure.
     pub restarts: u64,
+    /// What came from Iggy or from the plugin, each time that it came.
+    pub received: u64,
     /// Payloads that came from Iggy or from the plugin.
     pub bytes: u64,
 }
@@ -90,12 +94,14 @@ impl Counters {
             errors: read(&self.errors),
             retries: read(&self.retries),
             restarts: read(&self.restarts),
+            received: read(&self.received),
             bytes: read(&self.bytes),
         }
     }
 
     pub(super) fn produced(&self, messages: usize) {
         add(&self.produced, messages);
+        add(&self.received, messages);
     }
 
     pub(super) fn sent(&self, messages: usize) {
@@ -104,6 +110,7 @@ impl Counters {
 
     pub(super) fn consumed(&self, messages: usize) {
         add(&self.consumed, messages);
+        add(&self.received, messages);
     }
 
     /// Takes back what was received and given up before it was settled: it will be received again.
@@ -213,5 +220,20 @@ impl Monitor {
     pub fn end_retry(&self) {
         self.retrying
             .send_if_modified(|retrying| retrying.take().is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_back_was_received_all_the_same() {
+        let counters = Counters::default();
+        counters.consumed(10);
+        counters.unconsumed(4);
+        counters.consumed(4);
+        let counts = counters.read();
+        assert_eq!((counts.consumed, counts.received), (10, 14));
     }
 }

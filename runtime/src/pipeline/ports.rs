@@ -362,7 +362,7 @@ pub trait Producer: Send + Sync {
     /// # Errors
     ///
     /// Something was not confirmed. [`FailureKind::Unreachable`]: Iggy has not said why. [`FailureKind::Transient`]: it has refused
-    /// what was sent, for now.
+    /// what was sent and may take it later.
     fn send(
         &self,
         shipment: &mut Self::Shipment,
