@@ -114,6 +114,14 @@ fn wrong_values_of_the_runtime_are_refused() {
             "`logging.level`: it is no level",
         ),
         (
+            "[logging]\nlevel = 'inf'",
+            "`logging.level`: `inf` is no level; did you mean `info`?",
+        ),
+        (
+            "[logging]\nlevel = 'warn,my_plugin'",
+            "`logging.level`: `my_plugin` is no level; write `my_plugin=info` if it is a target",
+        ),
+        (
             "[plugins]\nworker_threads = 0",
             "`plugins.worker_threads`: at least 1 is expected",
         ),

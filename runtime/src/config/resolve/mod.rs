@@ -4,6 +4,7 @@
 mod checks;
 mod connector;
 mod http;
+mod logging;
 mod runtime;
 mod service;
 mod streams;

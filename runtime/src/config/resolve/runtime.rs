@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::{checks, http, service, telemetry};
+use super::{checks, http, logging, service, telemetry};
 use crate::config::{
     problem::Report,
     runtime::{self, ConfigType, RuntimeConfig},
@@ -34,7 +34,7 @@ pub(in crate::config) fn runtime(config: RuntimeConfig, report: &mut Report<'_>)
         connectors: connectors(config.connectors, &config.state.path, report),
         state: state(config.state, report),
         http: http::http(config.http, report),
-        logging: logging(config.logging, report),
+        logging: logging::logging(config.logging, report),
         telemetry: telemetry::telemetry(config.telemetry, report),
         plugins: spec::Plugins {
             worker_threads: config.plugins.worker_threads,
@@ -196,20 +196,6 @@ fn connectors(
         config_dir,
         poll_interval: (!poll_interval.is_zero()).then_some(poll_interval),
         service: is_used.then(|| Box::new(service)),
-    }
-}
-
-fn logging(logging: runtime::Logging, report: &mut Report<'_>) -> spec::Logging {
-    if tracing_subscriber::EnvFilter::try_new(&logging.level).is_err() {
-        let remedy = "write a level (error, warn, info, debug, trace), or `target=level` with commas in between";
-        report.invalid("logging.level", "it is no level", remedy);
-    }
-    spec::Logging {
-        format: match logging.format {
-            runtime::LogFormat::Text => spec::LogFormat::Text,
-            runtime::LogFormat::Json => spec::LogFormat::Json,
-        },
-        level: logging.level,
     }
 }
 
