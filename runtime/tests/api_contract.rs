@@ -116,6 +116,7 @@ fn cases() -> Vec<Case> {
         case("get_source", "/sources/%FF", 400),
     ];
     for (kind, key) in [("sink", "lines"), ("source", "numbers")] {
+        cases.extend(offsets(kind, key, 409));
         for (command, status) in [
             ("pause", 202),
             ("resume", 202),
@@ -126,6 +127,7 @@ fn cases() -> Vec<Case> {
         }
         cases.push(stopped(kind, "pause", key));
         cases.push(stopped(kind, "resume", key));
+        cases.extend(offsets(kind, key, if kind == "sink" { 200 } else { 204 }));
         cases.extend(commands(kind, "start", key, 202));
         cases.extend(versions(kind, key));
         cases.extend(changes(kind, key));
@@ -149,6 +151,39 @@ fn commands(kind: &str, command: &str, key: &str, status: u16) -> [Case; 3] {
         case(operation, &format!("/{kind}s/nobody/{command}"), 404),
         case(operation, &format!("/{kind}s/%FF/{command}"), 400),
     ]
+}
+
+/// Where a connector stands, and a reset that is answered with that status.
+fn offsets(kind: &str, key: &str, status: u16) -> Vec<Case> {
+    let get: &'static str = format!("get_{kind}_offsets").leak();
+    let forget: &'static str = format!("forget_{kind}_offsets").leak();
+    let of = |key: &str| format!("/{kind}s/{key}/offsets");
+    let mut cases = vec![case(forget, &of(key), status)];
+    for (key, shown) in [(key, 200), ("nobody", 404), ("%FF", 400)] {
+        cases.push(case(get, &of(key), shown));
+    }
+    for (key, refused) in [("nobody", 404), ("%FF", 400)] {
+        cases.push(case(forget, &of(key), refused));
+    }
+    if kind == "source" {
+        return cases;
+    }
+    let (reset, to_last) = ("reset_sink_offsets", json!({ "to": "last" }));
+    cases.extend(bodies(reset, &of(key)));
+    cases.extend([
+        sent(reset, &of(key), &to_last, status),
+        sent(
+            reset,
+            &format!("{}?dry_run=true", of(key)),
+            &to_last,
+            status,
+        ),
+        sent(reset, &of("nobody"), &to_last, 404),
+        sent(reset, &of(key), &json!({ "to": "there" }), 422),
+        case(forget, &format!("{}?dry_run=true", of(key)), status),
+        case(forget, &format!("{}?what", of(key)), 400),
+    ]);
+    cases
 }
 
 /// What is shown of a connector's versions.

@@ -124,3 +124,143 @@ async fn a_benchmark_tells_the_times_of_each_batch() {
     }
     daemon.interrupt().await;
 }
+
+/// A source that numbers its messages up to a hundred, and a sink that writes them down.
+const LEDGERS: &str = r#"
+[iggy.embedded]
+enabled = true
+[http.metrics]
+enabled = true
+
+[sources.numbers]
+path = "libledger_source"
+[[sources.numbers.streams]]
+stream = "s"
+topic = "t"
+schema = "raw"
+[sources.numbers.plugin_config]
+until = "until"
+acked = "acked"
+
+[sinks.lines]
+path = "libledger_sink"
+consume_timeout = "1s"
+[[sinks.lines.streams]]
+stream = "s"
+topics = ["t"]
+schema = "raw"
+batch_length = 10
+[sinks.lines.plugin_config]
+ledger = "ledger"
+deed = "deed"
+"#;
+
+const LINES: &str = "{connector_key=\"lines\",connector_type=\"sink\"}";
+
+/// Waits until a series has the value that is wanted.
+async fn wait_for(daemon: &Daemon, series: &str, met: impl Fn(f64) -> bool) -> f64 {
+    let deadline = tokio::time::Instant::now() + harness::daemon::PATIENCE;
+    loop {
+        let (_, text) = metrics(daemon, "text/plain").await;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        if let Some(value) = value.filter(|value| met(*value)) {
+            return value;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{series}: {value:?}\n{}",
+            daemon.stderr().text()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn lag_grows_while_a_sink_is_paused_or_stuck_and_is_gone_when_it_has_caught_up() {
+    let home = Home::new(LEDGERS);
+    let until = home.path().join("until");
+    std::fs::write(&until, "100").unwrap();
+    let daemon = home.start().await;
+    let lag = format!("iggy_connector_lag_messages{LINES}");
+    daemon
+        .wait_for_stats("lines", |stats| stats["messages_processed"] == 100)
+        .await;
+    wait_for(&daemon, &lag, |lag| lag == 0.0).await;
+
+    daemon.post("/sinks/lines/pause").await;
+    daemon
+        .wait_for("/sinks/lines", |sink| sink["status"] == "paused")
+        .await;
+    std::fs::write(&until, "142").unwrap();
+    wait_for(&daemon, &lag, |lag| lag == 42.0).await;
+    daemon.post("/sinks/lines/resume").await;
+    wait_for(&daemon, &lag, |lag| lag == 0.0).await;
+
+    // The sink takes what comes and settles nothing: what it has heard of grows all the same.
+    std::fs::write(home.path().join("deed"), "wait").unwrap();
+    std::fs::write(&until, "200").unwrap();
+    wait_for(&daemon, &lag, |lag| lag == 58.0).await;
+    std::fs::write(&until, "300").unwrap();
+    wait_for(&daemon, &lag, |lag| lag == 158.0).await;
+    std::fs::remove_file(home.path().join("deed")).unwrap();
+    daemon.post("/sinks/lines/stop").await;
+    daemon
+        .wait_for("/sinks/lines", |sink| sink["status"] == "stopped")
+        .await;
+    let (_, text) = metrics(&daemon, "text/plain").await;
+    assert!(
+        !text.contains(&lag),
+        "nobody looks at a stopped sink: {text}"
+    );
+    daemon.post("/sinks/lines/start").await;
+    wait_for(&daemon, &lag, |lag| lag == 0.0).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_a_slow_sink_holds_is_in_flight_and_its_commit_is_timed_afterwards() {
+    let home = Home::new(LEDGERS);
+    std::fs::write(home.path().join("deed"), "wait").unwrap();
+    std::fs::write(home.path().join("until"), "100").unwrap();
+    let daemon = home.start().await;
+    let in_flight = format!("iggy_connector_in_flight_batches{LINES}");
+    let commits = format!("iggy_connector_commit_delay_seconds_count{LINES}");
+    wait_for(&daemon, &in_flight, |batches| batches >= 1.0).await;
+    wait_for(&daemon, &commits, |commits| commits == 0.0).await;
+    std::fs::remove_file(home.path().join("deed")).unwrap();
+    daemon.post("/sinks/lines/restart").await;
+    wait_for(&daemon, &in_flight, |batches| batches == 0.0).await;
+    daemon
+        .wait_for_stats("lines", |stats| stats["messages_processed"] == 100)
+        .await;
+    wait_for(&daemon, &commits, |commits| commits >= 1.0).await;
+    let (_, text) = metrics(&daemon, "text/plain").await;
+    assert!(
+        value(
+            &text,
+            &format!("iggy_connector_commit_delay_seconds_sum{LINES}")
+        ) > 0.0,
+        "{text}"
+    );
+    let source =
+        "iggy_connector_in_flight_batches{connector_key=\"numbers\",connector_type=\"source\"}";
+    assert!(value(&text, source) <= 1.0, "{text}");
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_connector_whose_health_checks_fail_is_not_healthy() {
+    let checked = "[sinks.checked]\npath = \"libscripted_sink\"\nhealth = { interval = \"20ms\", failures = 2 }\n\
+                   [[sinks.checked.streams]]\nstream = \"s\"\ntopics = [\"t\"]\nschema = \"text\"\n\
+                   [sinks.checked.plugin_config]\nhealth = \"transient\"\n";
+    let home = Home::new(&format!("{LEDGERS}{checked}"));
+    let daemon = home.start().await;
+    let of = |key: &str| {
+        format!("iggy_connector_healthy{{connector_key=\"{key}\",connector_type=\"sink\"}}")
+    };
+    wait_for(&daemon, &of("checked"), |healthy| healthy == 0.0).await;
+    wait_for(&daemon, &of("lines"), |healthy| healthy == 1.0).await;
+    daemon.interrupt().await;
+}

@@ -20,7 +20,7 @@ use super::{
     error::ApiError,
     extract::Named,
     openapi::Routes,
-    query::query,
+    query::{flag, query, whole},
 };
 use crate::{
     config::spec::Direction,
@@ -75,14 +75,7 @@ async fn activate(
     Table(body): Table,
 ) -> Result<Json<Value>, ApiError> {
     let [restart] = query(&uri, ["restart"])?;
-    let restarts = match restart {
-        None | Some("true") => true,
-        Some("false") => false,
-        Some(_) => {
-            let reason = "`restart` is `true` or `false`";
-            return Err(ApiError::Invalid(reason.to_owned()));
-        }
-    };
+    let restarts = flag("restart", restart)?.unwrap_or(true);
     let version = wanted(&body)?;
     let id = id(direction, &key, &api)?;
     api.whole(|api| async move {
@@ -111,16 +104,6 @@ fn wanted(body: &Map<String, Value>) -> Result<u32, ApiError> {
                 .to_owned(),
         )),
     }
-}
-
-/// A whole number, also when it is written as `2.0`: to JSON Schema both are integers.
-fn whole(value: &Value) -> Option<u64> {
-    let written_with_point = || {
-        let number = value.as_f64()?;
-        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-        is_whole.then_some(number as u64)
-    };
-    value.as_u64().or_else(written_with_point)
 }
 
 async fn record(api: &Api, id: &Id, version: u32) -> Result<(), ApiError> {
@@ -175,27 +158,4 @@ fn not_activated(api: &Api, handle: &Handle, error: &NotActivated) -> ApiError {
     let reason = api.secrets.hide(&error.to_string()).into_owned();
     let reason = format!("version {version} stays: {reason}");
     ApiError::of_activation(error, reason)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::whole;
-
-    #[test]
-    fn whole_numbers_are_versions_however_they_are_written() {
-        assert_eq!(whole(&json!(2)), Some(2));
-        assert_eq!(whole(&json!(2.0)), Some(2));
-        for value in [
-            json!(2.5),
-            json!(-1),
-            json!(-1.0),
-            json!(1e300),
-            json!("2"),
-            json!(null),
-        ] {
-            assert_eq!(whole(&value), None, "{value}");
-        }
-    }
 }

@@ -179,18 +179,21 @@ fn not_running(api: &Api, id: &Id, version: u32) -> Result<(), ApiError> {
     }
 }
 
+const UNKNOWN: &str = "it is not said whose document this is";
+
 /// Checks a connector and does nothing else.
 async fn validate(State(api): State<Api>, Table(body): Table) -> Result<Json<Valid>, ApiError> {
     let direction = body.get("type").and_then(Value::as_str);
     let direction = match direction {
         Some("sink") => Ok(Direction::Sink),
         Some("source") => Ok(Direction::Source),
-        _ => Err(problem("type", "write \"sink\" or \"source\"")),
+        _ => Err(problem("type", UNKNOWN, "write \"sink\" or \"source\"")),
     };
     let key = body.get("key").and_then(Value::as_str);
     let key = key.filter(|key| is_key(key)).ok_or_else(|| {
         problem(
             "key",
+            UNKNOWN,
             "give it 1 to 128 of the letters a-z, 0-9, `_` and `-`",
         )
     });
@@ -205,7 +208,8 @@ async fn validate(State(api): State<Api>, Table(body): Table) -> Result<Json<Val
     Ok(Json(Valid { status: "valid" }))
 }
 
-fn problem(key: &str, remedy: &str) -> Problem {
+/// Something that is wrong with a body, and nothing else.
+pub(super) fn problem(key: &str, reason: &str, remedy: &str) -> Problem {
     Problem {
         origin: Origin::File {
             path: Place::Given.to_string().into(),
@@ -213,7 +217,7 @@ fn problem(key: &str, remedy: &str) -> Problem {
         },
         key: key.to_owned(),
         code: Code::Invalid,
-        reason: "it is not said whose document this is".to_owned(),
+        reason: reason.to_owned(),
         remedy: Some(remedy.to_owned()),
     }
 }

@@ -8,6 +8,7 @@ use super::{
     dto::{Connector, Details, hidden, shown},
     error::ApiError,
     extract::Named,
+    offsets,
     openapi::{Operation, Routes},
 };
 use crate::{
@@ -55,7 +56,8 @@ pub(super) fn routes(direction: Direction) -> Routes {
         )
         .merge(configs::routes(direction))
         .merge(change::routes(direction))
-        .merge(activation::routes(direction));
+        .merge(activation::routes(direction))
+        .merge(offsets::routes(direction));
     COMMANDS
         .into_iter()
         .fold(read, |routes, (name, request, summary)| {

@@ -108,6 +108,7 @@ impl Collector for Connectors {
         self.counters(&mut encoder)?;
         self.failures(&mut encoder)?;
         self.status(&mut encoder)?;
+        self.gauges(&mut encoder)?;
         self.histograms(&mut encoder)
     }
 }
@@ -195,6 +196,18 @@ impl Connectors {
         Ok(())
     }
 
+    fn gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        for (name, help, read) in GAUGES {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for handle in &self.0 {
+                if let Some(value) = read(handle) {
+                    ConstGauge::new(value).encode(family.encode_family(&labels(handle))?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let (name, help) = (
             "iggy_connector_stage_duration_seconds",
@@ -219,9 +232,40 @@ impl Connectors {
                 1.0,
             )?;
         }
+        let (name, help) = (
+            "iggy_connector_commit_delay_seconds",
+            "Time from the first settlement that an offset covers until Iggy has stored it",
+        );
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let sinks = self.0.iter();
+        for handle in sinks.filter(|handle| handle.direction == Direction::Sink) {
+            let commits = handle.monitor().durations.commits();
+            histogram(&mut family, &labels(handle), &commits, 1e9)?;
+        }
         Ok(())
     }
 }
+
+type ReadNow = fn(&Handle) -> Option<u64>;
+
+/// Name, help, and where it is read; nothing where it is not known.
+const GAUGES: [(&str, &str, ReadNow); 3] = [
+    (
+        "iggy_connector_lag_messages",
+        "Messages in the partitions of a sink that it has not settled, as of its last look; missing while it is stopped",
+        |handle| handle.monitor().lag(),
+    ),
+    (
+        "iggy_connector_in_flight_batches",
+        "Batches that have arrived from Iggy or from the plugin and are not settled",
+        |handle| Some(handle.monitor().in_flight()),
+    ),
+    (
+        "iggy_connector_healthy",
+        "0 while so many health checks in a row have failed that the connector counts as unhealthy, else 1",
+        |handle| Some(handle.snapshot().healthy.into()),
+    ),
+];
 
 type Read = fn(&Counts) -> u64;
 

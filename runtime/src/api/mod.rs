@@ -13,6 +13,7 @@ mod error;
 mod extract;
 mod loggers;
 mod metrics;
+mod offsets;
 mod openapi;
 mod plugins;
 mod query;

@@ -1,6 +1,7 @@
-//! What stands behind the `?` of a route: [`query`].
+//! What routes are told besides documents: what stands behind the `?` ([`query`], [`flag`]), and numbers ([`whole`]).
 
 use axum::http::Uri;
+use serde_json::Value;
 
 use super::error::ApiError;
 
@@ -33,8 +34,34 @@ pub(super) fn query<'a, const N: usize>(
     Ok(values)
 }
 
+/// `true` or `false`, where it is said.
+///
+/// # Errors
+///
+/// It is something else.
+pub(super) fn flag(name: &str, value: Option<&str>) -> Result<Option<bool>, ApiError> {
+    match value {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(ApiError::Invalid(format!("`{name}` is `true` or `false`"))),
+    }
+}
+
+/// A whole number, also when it is written as `2.0`: to JSON Schema both are integers.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    let written_with_point = || {
+        let number = value.as_f64()?;
+        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        is_whole.then_some(number as u64)
+    };
+    value.as_u64().or_else(written_with_point)
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -52,5 +79,21 @@ mod tests {
         assert_eq!(read("/x?a"), Some([text(""), None]));
         assert_eq!(read("/x?a=1&a=2"), None);
         assert_eq!(read("/x?c=1"), None);
+    }
+
+    #[test]
+    fn whole_numbers_are_versions_however_they_are_written() {
+        assert_eq!(whole(&json!(2)), Some(2));
+        assert_eq!(whole(&json!(2.0)), Some(2));
+        for value in [
+            json!(2.5),
+            json!(-1),
+            json!(-1.0),
+            json!(1e300),
+            json!("2"),
+            json!(null),
+        ] {
+            assert_eq!(whole(&value), None, "{value}");
+        }
     }
 }

@@ -20,6 +20,17 @@ const ZONE_LEN: usize = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Start(pub(super) StartFrom);
 
+impl StartFrom {
+    /// Reads `first`, `last`, `next`, `offset:42` or `timestamp:2026-01-31T12:00:00Z`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Start::parse(text).map(|start| start.0)
+    }
+}
+
 impl Start {
     fn parse(text: &str) -> Result<Self, String> {
         let start = match text.split_once(':') {

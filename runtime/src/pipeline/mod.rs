@@ -20,7 +20,7 @@ pub use histogram::Distribution;
 pub use monitor::{Counters, Counts, Monitor, Retrying};
 pub use ports::{
     Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, FlushReason, FlushRequest,
-    GivenUp, Handout, Message, Partition, Polled, Position, Produced, Producer, Rejected,
+    Gauge, GivenUp, Handout, Message, Partition, Polled, Position, Produced, Producer, Rejected,
     Settlement, Shipment, SinkPlugin, SourcePlugin, StateStore, Unsent,
 };
 pub use stages::Stages;

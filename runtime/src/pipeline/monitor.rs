@@ -6,13 +6,16 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use super::stopwatch::Durations;
+use super::{Gauge, stopwatch::Durations};
 use crate::config::spec::Direction;
+
+/// As a lag.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Running counts of one connector, since the daemon started.
 #[derive(Debug, Default)]
@@ -190,6 +193,10 @@ pub struct Retrying {
 pub struct Monitor {
     pub counters: Counters,
     pub durations: Durations,
+    /// Batches that have arrived and are not settled.
+    pub(super) in_flight: Arc<AtomicU64>,
+    /// Messages at Iggy that are not settled; [`UNKNOWN`] when that is not known.
+    lag: AtomicU64,
     /// Whose it is, as traces say it.
     pub(super) key: Arc<str>,
     pub(super) direction: &'static str,
@@ -201,6 +208,8 @@ impl Monitor {
         Self {
             counters: Counters::default(),
             durations: Durations::default(),
+            in_flight: Arc::default(),
+            lag: AtomicU64::new(UNKNOWN),
             key,
             direction: direction.name(),
             retrying: watch::channel(None).0,
@@ -212,6 +221,22 @@ impl Monitor {
         self.retrying.subscribe()
     }
 
+    /// Batches that have arrived and are not settled.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Messages at Iggy that a sink has not settled, as far as it knows.
+    pub fn lag(&self) -> Option<u64> {
+        let lag = self.lag.load(Ordering::Relaxed);
+        (lag != UNKNOWN).then_some(lag)
+    }
+
+    /// Nobody looks any more how far it is behind. Called by the supervisor.
+    pub fn at_rest(&self) {
+        self.lag.store(UNKNOWN, Ordering::Relaxed);
+    }
+
     pub(super) fn begin_retry(&self, retrying: Retrying) {
         self.retrying.send_replace(Some(retrying));
     }
@@ -220,6 +245,16 @@ impl Monitor {
     pub fn end_retry(&self) {
         self.retrying
             .send_if_modified(|retrying| retrying.take().is_some());
+    }
+}
+
+impl Gauge for Monitor {
+    fn behind(&self, messages: u64) {
+        self.lag.store(messages.min(UNKNOWN - 1), Ordering::Relaxed);
+    }
+
+    fn stored(&self, after: Duration) {
+        self.durations.committed(after);
     }
 }
 

@@ -79,6 +79,15 @@ pub trait Consumer: Send {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
+/// Is told how far a consumer is. For figures only: nothing waits for it.
+pub trait Gauge: fmt::Debug + Send + Sync {
+    /// So many messages of its partitions are not settled.
+    fn behind(&self, messages: u64);
+
+    /// An offset was stored so long after the first message that waited for it was settled.
+    fn stored(&self, after: Duration);
+}
+
 /// One batch as a sink's plugin gets it.
 #[derive(Debug)]
 pub struct Batch {

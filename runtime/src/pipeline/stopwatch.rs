@@ -1,7 +1,13 @@
 //! How long each stage of a batch takes. One [`Stopwatch`] travels with a batch; when the batch is settled it adds to the connector's
 //! [`Durations`], ends the batch's trace, and with `benchmark = true` writes an event.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use tracing::{Span, field, info, info_span};
 
@@ -76,6 +82,8 @@ pub struct Durations {
     /// In ns.
     stages: [Histogram<{ BOUNDS.len() }>; Stage::ALL.len()],
     messages: Histogram<{ SIZES.len() }>,
+    /// In ns.
+    commits: Histogram<{ BOUNDS.len() }>,
 }
 
 impl Default for Durations {
@@ -83,6 +91,7 @@ impl Default for Durations {
         Self {
             stages: std::array::from_fn(|_| Histogram::new(&BOUNDS)),
             messages: Histogram::new(&SIZES),
+            commits: Histogram::new(&BOUNDS),
         }
     }
 }
@@ -91,6 +100,15 @@ impl Durations {
     /// What batches spent in a stage, in ns. A batch that did not pass it is not counted.
     pub fn of(&self, stage: Stage) -> Distribution {
         self.stages[stage as usize].read()
+    }
+
+    /// How long what was settled waited until its offset was stored, in ns.
+    pub fn commits(&self) -> Distribution {
+        self.commits.read()
+    }
+
+    pub(super) fn committed(&self, after: Duration) {
+        self.commits.add(nanos(after));
     }
 
     /// Messages of a batch.
@@ -105,10 +123,20 @@ pub(super) struct Stopwatch {
     spent: [Duration; Stage::ALL.len()],
     /// For traces only; it is no part of the logs.
     span: Span,
+    /// Counts the batch as long as this exists.
+    in_flight: Arc<AtomicU64>,
+}
+
+impl Drop for Stopwatch {
+    fn drop(&mut self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Stopwatch {
-    pub(super) fn start() -> Self {
+    pub(super) fn start(monitor: &Monitor) -> Self {
+        let in_flight = monitor.in_flight.clone();
+        in_flight.fetch_add(1, Ordering::Relaxed);
         let span = info_span!(
             target: "iggy_connectors::trace",
             "batch",
@@ -125,6 +153,7 @@ impl Stopwatch {
             started: Instant::now(),
             spent: Default::default(),
             span,
+            in_flight,
         }
     }
 
@@ -145,7 +174,7 @@ impl Stopwatch {
         monitor.durations.messages.add(messages as u64);
         for (histogram, spent) in monitor.durations.stages.iter().zip(self.spent) {
             if !spent.is_zero() {
-                histogram.add(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX));
+                histogram.add(nanos(spent));
             }
         }
         self.trace(messages, monitor);
@@ -186,4 +215,8 @@ impl Stopwatch {
     fn micros(&self, stage: Stage) -> u64 {
         u64::try_from(self.spent[stage as usize].as_micros()).unwrap_or(u64::MAX)
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

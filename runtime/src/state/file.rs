@@ -4,6 +4,7 @@ use std::{
     fs, io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -27,6 +28,16 @@ struct Inner {
     name: String,
     owner: Owner,
     open: Mutex<Option<Open>>,
+}
+
+/// What is known of a saved state without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Rises by one with every save.
+    pub version: u64,
+    /// In bytes.
+    pub size: u64,
+    pub at: SystemTime,
 }
 
 /// Whose state it is.
@@ -67,6 +78,16 @@ impl FileStore {
         blocking(move || inner.load()).await
     }
 
+    /// What is saved, also while the connector goes on saving; `None` as for [`FileStore::load`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`FileStore::load`].
+    pub async fn saved(&self) -> Result<Option<Saved>, Failure> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.saved()).await
+    }
+
     /// Forgets the saved state, damaged or not: the source starts over.
     ///
     /// # Errors
@@ -104,6 +125,11 @@ impl Inner {
             listed: false,
         });
         Ok(Some(state.into()))
+    }
+
+    fn saved(&self) -> Result<Option<Saved>, Failure> {
+        let looked = self.found(Slots::look(&self.path()))?;
+        Ok(looked.map(|(version, size, at)| Saved { version, size, at }))
     }
 
     fn save(&self, state: &[u8]) -> Result<(), Failure> {
@@ -149,8 +175,13 @@ impl Inner {
     }
 
     fn read(&self) -> Result<Option<(Slots, Vec<u8>)>, Failure> {
+        self.found(Slots::open(&self.path()))
+    }
+
+    /// Says what it means that a file could not be read, or is not there.
+    fn found<T>(&self, found: Result<Option<T>, slots::Error>) -> Result<Option<T>, Failure> {
         let path = self.path();
-        match Slots::open(&path) {
+        match found {
             Ok(Some(found)) => Ok(Some(found)),
             Ok(None) if self.is_listed()? => Err(Failure::fatal(format!(
                 "saved state {} is missing: put it back, or {}",
@@ -223,7 +254,7 @@ impl Owner {
     /// What else can be done about a state that cannot be used.
     const fn start_over(self) -> &'static str {
         match self {
-            Self::Source => "reset the source's offsets to start over",
+            Self::Source => "stop the source and `DELETE /sources/{key}/offsets` to start over",
             Self::Sink => {
                 "delete it, after which `start_from` is resolved again where nothing is stored"
             }

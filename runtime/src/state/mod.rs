@@ -18,6 +18,6 @@ mod index;
 mod lifecycle;
 mod slots;
 
-pub use file::FileStore;
+pub use file::{FileStore, Saved};
 pub use folder::Folder;
 pub use lifecycle::{Kept, Lifecycle};

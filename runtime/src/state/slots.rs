@@ -16,6 +16,7 @@ use std::{
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use tracing::warn;
@@ -115,16 +116,11 @@ impl Slots {
             Err(error) => return Err(error.into()),
         };
         let capacity = read_header(&file)?;
-        let (newest, state) = match (read_slot(&file, capacity, 0)?, read_slot(&file, capacity, 1)?) {
-            (Found::State(first), Found::State(second)) => first.newer(second),
-            (Found::State(only), Found::Nothing) | (Found::Nothing, Found::State(only)) => only,
-            (Found::State(only), Found::Damage) | (Found::Damage, Found::State(only)) => {
-                warn!(path = %path.display(), "one of two saved states is damaged, probably by a crash while saving; using the other");
-                only
-            }
-            _ => return Err(Error::Damaged("neither of its two slots is intact")),
+        let (saved, is_damaged) = newest(&file, capacity)?;
+        if is_damaged {
+            warn!(path = %path.display(), "one of two saved states is damaged, probably by a crash while saving; using the other");
         }
-        .into_parts();
+        let (newest, state) = saved.into_parts();
         let slots = Self {
             path: path.to_owned(),
             file,
@@ -133,6 +129,20 @@ impl Slots {
             buffer: Vec::new(),
         };
         Ok(Some((slots, state)))
+    }
+
+    /// Looks at a file that others may be writing: how often it was saved, how long its newest state is, and when it was written.
+    pub(super) fn look(path: &Path) -> Result<Option<(u64, u64, SystemTime)>, Error> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // What is being written just now looks damaged, and the state before counts.
+        let (saved, _) = newest(&file, read_header(&file)?)?;
+        let written = file.metadata()?.modified()?;
+        let (slot, state) = saved.into_parts();
+        Ok(Some((slot.sequence, state.len() as u64, written)))
     }
 
     /// Makes `state` the newest. Durable when it returns; on an error the state before is still the newest.
@@ -249,6 +259,19 @@ fn read_header(file: &File) -> Result<u64, Error> {
         return Err(Error::Damaged("its header makes no sense"));
     }
     Ok(capacity)
+}
+
+/// The newest state, and whether the other slot is damaged.
+fn newest(file: &File, capacity: u64) -> Result<(Saved, bool), Error> {
+    let slots = (read_slot(file, capacity, 0)?, read_slot(file, capacity, 1)?);
+    Ok(match slots {
+        (Found::State(first), Found::State(second)) => (first.newer(second), false),
+        (Found::State(only), Found::Nothing) | (Found::Nothing, Found::State(only)) => {
+            (only, false)
+        }
+        (Found::State(only), Found::Damage) | (Found::Damage, Found::State(only)) => (only, true),
+        _ => return Err(Error::Damaged("neither of its two slots is intact")),
+    })
 }
 
 fn read_slot(file: &File, capacity: u64, index: u64) -> io::Result<Found> {

@@ -10,7 +10,9 @@ mod settings;
 mod topics;
 
 pub use client::Client;
-pub use consumer::{Consumer, Reading, Starts};
+pub use consumer::{
+    Consumer, Move, NotMoved, Offsets, Place, Reading, Reset, Selection, Standing, Starts,
+};
 pub use dead_letters::DeadLetters;
 pub use producer::{Producer, Shipment};
 

@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{plan::Request, snapshot::Snapshot, swap::Activation};
+use super::{offsets::Asked, plan::Request, snapshot::Snapshot, swap::Activation};
 use crate::{
     config::spec::{self, Direction},
     pipeline::{Counts, Failure, Monitor},
@@ -23,6 +23,8 @@ pub(super) enum Command {
     Request(Request, oneshot::Sender<Result<Snapshot, Refused>>),
     /// Answered when it is done or undone.
     Activate(Activation),
+    /// The same.
+    Reset(Asked),
 }
 
 /// Why a command was not followed.

@@ -83,6 +83,7 @@ pub(super) fn launch<O: Opener>(opener: O, launch: Launch) -> Handle {
         lifecycle: lifecycle.clone(),
         inbox: Inbox::new(inbox, stop),
         swap: None,
+        asked: None,
         takes_another: false,
         signs: Signs::new(monitor.clone()),
         halt: None,

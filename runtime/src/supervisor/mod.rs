@@ -5,6 +5,7 @@ mod check;
 mod handle;
 mod health;
 mod launch;
+mod offsets;
 mod open;
 mod plan;
 mod plugins;
@@ -33,6 +34,7 @@ use self::launch::{Launch, launch};
 pub use self::{
     check::Plugins,
     handle::{Handle, Refused},
+    offsets::{Manner, Move, NotReset, Place, Reset, Saved, Selection, Standing},
     open::Host,
     plan::{Request, Target},
     plugins::{Plugin, User},

@@ -7,6 +7,7 @@ use iggy_connector_transform::Chain;
 use tracing::{info, warn};
 
 use super::{
+    offsets::{Manner, Move, NotReset, Reset},
     session,
     work::{End, Instance, Opener, Run},
 };
@@ -15,7 +16,7 @@ use crate::{
         Guarded, PluginSchema, Secrets,
         spec::{self, Streams},
     },
-    pipeline::{Failure, FailureKind, Stages, sink::Input, source::Output},
+    pipeline::{Failure, FailureKind, Monitor, Stages, sink::Input, source::Output},
     plugin, state,
 };
 
@@ -86,6 +87,19 @@ impl Opener for Arc<Host> {
             Streams::Inputs(ref inputs) => built.open_sink(&library, inputs, &run).await,
             Streams::Outputs(ref outputs) => built.open_source(&library, outputs, &run).await,
         }
+    }
+
+    async fn reset(
+        &self,
+        spec: Arc<spec::Connector>,
+        reset: Reset,
+        manner: Manner,
+    ) -> Result<Vec<Move>, NotReset> {
+        Host::reset(self, &spec, &reset, manner).await
+    }
+
+    async fn watch(&self, spec: Arc<spec::Connector>, monitor: &Monitor) {
+        Host::watch(self, &spec, monitor).await;
     }
 }
 

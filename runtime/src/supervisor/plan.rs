@@ -80,6 +80,15 @@ impl Plan {
         self.target == Target::Running && !self.closes()
     }
 
+    /// Whether nothing is to be opened or run before the next command.
+    pub(super) fn rests(&self) -> bool {
+        !self.is_ending
+            && !matches!(
+                self.step(false),
+                Some(Step::Open | Step::Run | Step::Wait(_))
+            )
+    }
+
     /// Whether an open instance is closed next.
     pub(super) fn closes(&self) -> bool {
         self.must_close || self.is_ending || self.target == Target::Stopped

@@ -44,6 +44,7 @@ pub(super) async fn consume(sink: &Sink, run: &Run) -> Result<(), Failure> {
         let ended = match until(&run.halt.stop, join(sink)).await {
             Ok(Some(consumer)) => {
                 session.connected();
+                let consumer = consumer.telling(run.monitor.clone());
                 pipeline.run(consumer, &run.halt.stop).await
             }
             Ok(None) => return Ok(()),

@@ -18,6 +18,7 @@ use tracing::{Instrument as _, error, warn};
 
 use super::{
     handle::{Command, Refused},
+    offsets::Asked,
     plan::{Plan, Request, Step, Target},
     snapshot::Reporter,
     status::Status,
@@ -46,6 +47,8 @@ pub(super) struct Task<O: Opener> {
     pub(super) restarts: Restarts,
     /// Another version that is to take this one's place.
     pub(super) swap: Option<Swap<O::Instance>>,
+    /// What was asked for while it is at rest.
+    pub(super) asked: Option<Asked>,
     /// Whether what runs lets another instance be opened beside it.
     pub(super) takes_another: bool,
 }
@@ -86,6 +89,10 @@ impl<O: Opener> Task<O> {
     pub(super) async fn run(mut self) {
         let mut open = None;
         loop {
+            if let Some(asked) = self.asked.take() {
+                open = self.reset(asked, open).await;
+                continue;
+            }
             if self.swaps() {
                 open = self.swap(open).await;
                 continue;
@@ -187,7 +194,7 @@ impl<O: Opener> Task<O> {
         if let Err(failure) = saved.flatten() {
             error!(error = %failure, "that the connector is paused or stopped will not survive a restart of the daemon");
         }
-        if self.plan != before || self.swaps() {
+        if self.plan != before || self.swaps() || self.asked.is_some() {
             return;
         }
         match status {
@@ -195,8 +202,18 @@ impl<O: Opener> Task<O> {
             Status::Paused => self.paused(),
             status => self.reporter.status(status),
         }
-        let order = self.inbox.next().await;
-        self.obey(order);
+        // A sink that reads nothing hears of nothing. What is stopped is nobody's concern.
+        let is_watched = status != Status::Stopped && self.unusable.is_none();
+        let (opener, spec, monitor) = (
+            self.opener.clone(),
+            self.spec(),
+            self.signs.monitor().clone(),
+        );
+        tokio::select! {
+            biased;
+            order = self.inbox.next() => self.obey(order),
+            () = opener.watch(spec, &monitor), if is_watched => {}
+        }
     }
 
     /// Waits for the next start.
@@ -243,6 +260,7 @@ impl<O: Opener> Task<O> {
                 let _ = answer.send(accepted.map(|()| self.reporter.snapshot()));
             }
             Order::Command(Command::Activate(activation)) => self.prepare(activation),
+            Order::Command(Command::Reset(asked)) => self.ask_reset(asked),
             Order::Prepared(prepared) => self.prepared(prepared),
         }
     }
@@ -325,6 +343,7 @@ impl<O: Opener> Task<O> {
             self.reporter.status(Status::Stopping);
         }
         self.reporter.status(Status::Stopped);
+        self.signs.monitor.at_rest();
     }
 
     /// The connector has failed; its restart policy says when it is started again.
@@ -360,7 +379,7 @@ impl<O: Opener> Task<O> {
         self.reporter.note(failure.to_string());
     }
 
-    fn spec(&self) -> Arc<spec::Connector> {
+    pub(super) fn spec(&self) -> Arc<spec::Connector> {
         self.spec.borrow().clone()
     }
 
@@ -386,6 +405,11 @@ impl<I> Inbox<I> {
             is_stopped: false,
             preparing: None,
         }
+    }
+
+    /// Cancelled when the daemon stops or the connector is removed.
+    pub(super) fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     pub(super) fn prepares(&mut self, preparing: JoinHandle<Preparation<I>>) {

@@ -10,7 +10,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::health;
+use super::{
+    health,
+    offsets::{Manner, Move, NotReset, Reset},
+};
 use crate::{
     config::spec,
     pipeline::{Failure, FailureKind, Monitor},
@@ -29,6 +32,21 @@ pub(super) trait Opener: Clone + Send + Sync + 'static {
         spec: Arc<spec::Connector>,
         run: Run,
     ) -> impl Future<Output = Result<Self::Instance, End>> + Send;
+
+    /// Has a connector that is at rest go on elsewhere. Nothing of it runs meanwhile, and no instance of a source is open.
+    fn reset(
+        &self,
+        spec: Arc<spec::Connector>,
+        reset: Reset,
+        manner: Manner,
+    ) -> impl Future<Output = Result<Vec<Move>, NotReset>> + Send;
+
+    /// Tells the monitor now and then how a connector that is at rest stands. Does not end; is dropped at any time.
+    fn watch(
+        &self,
+        spec: Arc<spec::Connector>,
+        monitor: &Monitor,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// An open instance and what it works with.

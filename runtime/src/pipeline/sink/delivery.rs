@@ -61,7 +61,7 @@ impl<'a> Delivery<'a> {
         attempts: Attempts<'a>,
         monitor: &'a Monitor,
     ) -> Self {
-        let stopwatch = Stopwatch::start();
+        let stopwatch = Stopwatch::start(monitor);
         let position = position(&fetched);
         let unsettled = fetched.messages.len();
         let bytes = fetched.messages.iter().map(|message| message.payload.len());

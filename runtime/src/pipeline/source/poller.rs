@@ -114,7 +114,7 @@ impl<P: SourcePlugin> Poller<'_, P> {
         polled: &mpsc::Sender<InFlight<Polled>>,
     ) -> More {
         let (received, ended) = (batch.messages.len(), batch.ended);
-        let mut stopwatch = Stopwatch::start();
+        let mut stopwatch = Stopwatch::start(self.monitor);
         stopwatch.add(Stage::Ffi, polling);
         let bytes = batch.messages.iter().map(|message| message.payload.len());
         self.monitor.counters.produced(received);

@@ -255,6 +255,23 @@ impl Member {
             .await
     }
 
+    /// Forgets what is stored. That nothing is stored is fine.
+    pub(super) async fn delete(&self, client: &Client, partition: u32) -> Result<(), IggyError> {
+        let deleted = client
+            .tcp()
+            .delete_consumer_offset(
+                &self.consumer,
+                &self.name.stream,
+                &self.name.topic,
+                Some(partition),
+            )
+            .await;
+        match deleted {
+            Err(IggyError::ConsumerOffsetNotFound(..)) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
     pub(super) fn failure(&self, client: &Client, doing: &str, error: &IggyError) -> Failure {
         failure(client.doing(format_args!("{doing} as {self}")), error)
     }

@@ -6,28 +6,33 @@
 //! what the pipeline has settled. Requests are made one after another by one loop, so that none is ever dropped half-way.
 
 mod exclusive;
+mod extent;
 mod member;
+mod offsets;
 mod partition;
 mod reply;
 mod schedule;
 mod session;
 mod starts;
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use self::starts::Starts;
 use self::{member::Member, session::Session};
+pub use self::{
+    offsets::{Move, NotMoved, Offsets, Place, Reset, Selection, Standing},
+    starts::Starts,
+};
 use super::{
     client::Client,
     topics::{self, Missing},
 };
 use crate::{
     config::spec::{self, Delivery},
-    pipeline::{self, Failure, Handout, Position, StateStore},
+    pipeline::{self, Failure, Gauge, Handout, Position, StateStore},
 };
 
 /// Reads the topics of one sink over a connection of its own.
@@ -36,6 +41,7 @@ pub struct Consumer {
     client: Client,
     members: Vec<Member>,
     reading: Reading,
+    gauge: Option<Arc<dyn Gauge>>,
 }
 
 /// How a sink reads, whatever the topic.
@@ -85,7 +91,11 @@ impl Consumer {
             .iter()
             .map(|(member, _)| starts.has_begun(member))
             .collect();
-        starts.resolve(&client, &members).await?;
+        let counted: Vec<_> = members
+            .iter()
+            .map(|(member, partitions)| (member, *partitions))
+            .collect();
+        starts.resolve(&client, &counted).await?;
         let members: Vec<_> = members.into_iter().map(|(member, _)| member).collect();
         for (member, has_begun) in members.iter().zip(has_begun) {
             if member.join(&client).await? && has_begun {
@@ -95,12 +105,22 @@ impl Consumer {
         if reading.exclusive {
             exclusive::settle(&client, &members).await?;
         }
-        starts.apply(&client, &members).await?;
+        let all: Vec<_> = members.iter().collect();
+        starts.apply(&client, &all).await?;
         Ok(Self {
             client,
             members,
             reading,
+            gauge: None,
         })
+    }
+
+    /// Tells `gauge` how far it is.
+    pub fn telling(self, gauge: Arc<dyn Gauge>) -> Self {
+        Self {
+            gauge: Some(gauge),
+            ..self
+        }
     }
 }
 
@@ -111,7 +131,13 @@ impl pipeline::Consumer for Consumer {
         settled: mpsc::Receiver<Position>,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
-        let mut session = Session::new(&self.client, self.members, settled, self.reading);
+        let mut session = Session::new(
+            &self.client,
+            self.members,
+            settled,
+            self.reading,
+            self.gauge,
+        );
         let consumed = session.consume(&batches, &stop).await;
         drop(batches);
         let finished = session.finish().await;

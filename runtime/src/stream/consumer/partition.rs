@@ -40,6 +40,9 @@ pub(super) struct Partition {
     settled: Option<u64>,
     stored: Option<u64>,
     unstored: Option<Unstored>,
+    /// The next offset to be settled, and the next one to come as far as is known: for figures only.
+    next: u64,
+    end: Option<u64>,
 }
 
 /// Polled and not handed out.
@@ -80,13 +83,16 @@ impl Partition {
             settled: None,
             stored: None,
             unstored: None,
+            next: 0,
+            end: None,
         }
     }
 
     /// Begins to read behind the stored offset.
     pub(super) fn begin(&mut self, stored: Option<u64>) {
         self.stored = stored;
-        self.cursor = Some(stored.map_or(0, |offset| offset.saturating_add(1)));
+        self.next = stored.map_or(0, |offset| offset.saturating_add(1));
+        self.cursor = Some(self.next);
     }
 
     /// Messages were polled; the partition ends at `head`. The first of a batch says when it is handed out at the latest.
@@ -95,6 +101,10 @@ impl Partition {
             return;
         };
         let expired = self.expired_before(first.offset);
+        if !self.has_position() {
+            self.next = first.offset;
+        }
+        self.ends_with(head);
         self.cursor = Some(last.offset.saturating_add(1));
         self.was_empty = false;
         self.has_backlog = last.offset < head;
@@ -119,12 +129,29 @@ impl Partition {
     /// How many messages the broker dropped between where reading was to go on and `first`. Where nothing was read yet, nothing
     /// was missed.
     pub(super) fn expired_before(&self, first: u64) -> u64 {
-        let has_position =
-            self.stored.is_some() || self.handed.is_some() || self.gathered.is_some();
         match self.cursor {
-            Some(cursor) if has_position => first.saturating_sub(cursor),
+            Some(cursor) if self.has_position() => first.saturating_sub(cursor),
             _ => 0,
         }
+    }
+
+    fn has_position(&self) -> bool {
+        self.stored.is_some() || self.handed.is_some() || self.gathered.is_some()
+    }
+
+    /// The partition's last offset, as the broker says.
+    pub(super) fn ends_with(&mut self, head: u64) {
+        self.end = Some(head.saturating_add(1));
+    }
+
+    /// A poll has found nothing more.
+    pub(super) fn ends_here(&mut self) {
+        self.end = self.cursor;
+    }
+
+    /// How many messages are not settled; `None` until the partition was polled.
+    pub(super) fn lag(&self) -> Option<u64> {
+        Some(self.end?.saturating_sub(self.next))
     }
 
     /// How many messages wait for a fuller batch.
@@ -156,6 +183,7 @@ impl Partition {
             return;
         }
         self.settled = Some(offset);
+        self.next = offset.saturating_add(1);
         let unstored = self.unstored.get_or_insert(Unstored {
             since: now,
             batches: 0,
@@ -171,6 +199,11 @@ impl Partition {
     /// What is settled and not stored.
     pub(super) fn unstored(&self) -> Option<u64> {
         self.unstored.as_ref().and(self.settled)
+    }
+
+    /// Since when something is settled and not stored.
+    pub(super) fn unstored_since(&self) -> Option<Instant> {
+        self.unstored.as_ref().map(|unstored| unstored.since)
     }
 
     /// When it is to be stored at the latest.
@@ -398,6 +431,29 @@ mod tests {
         leaving.gather(messages(0..=3), 3, start + INTERVAL);
         leaving.is_leaving = true;
         assert_eq!(leaving.hand_out_by(start), Some(start));
+    }
+
+    #[test]
+    fn it_lags_by_what_is_not_settled_of_what_is_known() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.begin(None);
+        assert_eq!(partition.lag(), None);
+        // What is gone is not waited for.
+        partition.gather(messages(5..=6), 9, start);
+        assert_eq!(partition.lag(), Some(5));
+        partition.take();
+        partition.hand_out(6);
+        partition.settle(6, start);
+        assert_eq!(partition.lag(), Some(3));
+        partition.ends_with(19);
+        assert_eq!(partition.lag(), Some(13));
+        partition.gather(messages(7..=19), 19, start);
+        partition.settle(19, start);
+        partition.ends_here();
+        assert_eq!(partition.lag(), Some(0));
+        partition.begin(Some(9));
+        assert_eq!(partition.lag(), Some(10));
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod fetch;
 mod ownership;
 mod stores;
 
+use std::sync::Arc;
+
 use iggy_common::IggyError;
 use tokio::{
     sync::mpsc,
@@ -26,7 +28,7 @@ use super::{
 };
 use crate::{
     config::spec::Delivery,
-    pipeline::{Failure, Handout, Position},
+    pipeline::{Failure, Gauge, Handout, Position},
 };
 
 pub(super) struct Session<'a> {
@@ -43,6 +45,7 @@ pub(super) struct Session<'a> {
     epochs: u64,
     turn: usize,
     check_at: Instant,
+    gauge: Option<Arc<dyn Gauge>>,
 }
 
 /// What ended a wait.
@@ -57,6 +60,7 @@ impl<'a> Session<'a> {
         members: Vec<Member>,
         settled: mpsc::Receiver<Position>,
         reading: Reading,
+        gauge: Option<Arc<dyn Gauge>>,
     ) -> Self {
         Self {
             client,
@@ -70,6 +74,7 @@ impl<'a> Session<'a> {
             epochs: 0,
             turn: 0,
             check_at: Instant::now() + STANDBY_INTERVAL,
+            gauge,
         }
     }
 
@@ -85,6 +90,7 @@ impl<'a> Session<'a> {
             self.sync_stale().await?;
             self.store_due().await?;
             self.replace_left();
+            self.tell();
             // Room first: a batch that was polled is handed out, and no more than one waits there.
             let Ok(room) = batches.try_reserve() else {
                 self.wait_for_room(batches, stop).await;
@@ -116,10 +122,23 @@ impl<'a> Session<'a> {
             self.wait(self.next_store(), None, None).await;
         }
         self.store_all().await?;
+        self.tell();
         for member in &self.members {
             member.leave(self.client).await;
         }
         Ok(())
+    }
+
+    /// Says how far behind this connection is, as soon as it knows of all its partitions.
+    fn tell(&self) {
+        let Some(gauge) = &self.gauge else { return };
+        let owned = self
+            .partitions
+            .iter()
+            .filter(|partition| !partition.is_leaving);
+        if let Some(lag) = owned.map(Partition::lag).sum() {
+            gauge.behind(lag);
+        }
     }
 
     fn take_settled(&mut self) {

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use iggy_common::{IggyTimestamp, PollingStrategy};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -18,6 +17,7 @@ use super::{
         client::Client,
         error::{is_cut, is_refused_offset},
     },
+    extent::Extent,
     member::Member,
 };
 use crate::{
@@ -62,8 +62,26 @@ impl<S: StateStore> Starts<S> {
 
     /// Whether the member's group was begun before.
     pub(super) fn has_begun(&self, member: &Member) -> bool {
-        let record = self.record.as_ref();
-        record.is_ok_and(|record| record.groups.iter().any(|begun| begun.is_of(member)))
+        self.begun(member).is_some()
+    }
+
+    /// Where the member's group goes on in a partition of which it has stored nothing.
+    pub(super) async fn place(
+        &self,
+        client: &Client,
+        member: &Member,
+        id: u32,
+        extent: &Extent,
+    ) -> Result<u64, Failure> {
+        match self.begun(member) {
+            Some(begun) => Ok(begun.pending.get(id as usize).copied().unwrap_or(0)),
+            None => extent.find(client, member, id, member.start_from).await,
+        }
+    }
+
+    fn begun(&self, member: &Member) -> Option<&Begun> {
+        let record = self.record.as_ref().ok()?;
+        record.groups.iter().find(|begun| begun.is_of(member))
     }
 
     /// Decides where groups begin that were not begun before; `members` come with the number of their topic's partitions. To be
@@ -71,7 +89,7 @@ impl<S: StateStore> Starts<S> {
     pub(super) async fn resolve(
         &mut self,
         client: &Client,
-        members: &[(Member, u32)],
+        members: &[(&Member, u32)],
     ) -> Result<(), Failure> {
         let mut resolved = Vec::new();
         for (member, partitions) in members {
@@ -85,7 +103,7 @@ impl<S: StateStore> Starts<S> {
         if resolved.is_empty() {
             return Ok(());
         }
-        let from_first = |(member, _): &(Member, u32)| member.start_from == StartFrom::First;
+        let from_first = |(member, _): &(&Member, u32)| member.start_from == StartFrom::First;
         match &mut self.record {
             Ok(record) => record.groups.extend(resolved),
             // Whoever reads from the first message misses nothing without it.
@@ -102,7 +120,7 @@ impl<S: StateStore> Starts<S> {
     pub(super) async fn apply(
         &mut self,
         client: &Client,
-        members: &[Member],
+        members: &[&Member],
     ) -> Result<(), Failure> {
         let Ok(record) = &mut self.record else {
             return Ok(());
@@ -198,30 +216,15 @@ async fn begin(client: &Client, member: &Member, partitions: u32) -> Result<Vec<
 }
 
 async fn resolve(client: &Client, member: &Member, id: u32) -> Result<u64, Failure> {
-    let newest = member.peek(client, id, &PollingStrategy::last()).await?;
-    let last = newest.messages.first().map(|message| message.header.offset);
-    let next = match (last, newest.current_offset) {
-        (Some(last), _) => last.saturating_add(1),
-        // Never written to, or its only message is gone.
-        (None, 0) => 0,
-        (None, last) => last.saturating_add(1),
-    };
-    Ok(match member.start_from {
-        StartFrom::First => 0,
-        StartFrom::Last => last.unwrap_or(next),
-        StartFrom::Next => next,
-        StartFrom::Offset(offset) if offset > next => {
-            warn!(%member, partition = id, offset, next, "`start_from` lies behind the last message; reading begins with the next one");
-            next
-        }
-        StartFrom::Offset(offset) => offset,
-        StartFrom::Timestamp(micros) => {
-            let strategy = PollingStrategy::timestamp(IggyTimestamp::from(micros));
-            let since = member.peek(client, id, &strategy).await?;
-            let first = since.messages.first();
-            first.map_or(next, |message| message.header.offset)
-        }
-    })
+    let extent = Extent::of(client, member, id).await?;
+    let start = extent.find(client, member, id, member.start_from).await?;
+    if let StartFrom::Offset(offset) = member.start_from
+        && offset > start
+    {
+        let next = extent.next;
+        warn!(%member, partition = id, offset, next, "`start_from` lies behind the last message; reading begins with the next one");
+    }
+    Ok(start)
 }
 
 /// Waits a moment until the members of the group have stored where they begin.

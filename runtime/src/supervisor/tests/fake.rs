@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, spec},
-    pipeline::{Failure, FailureKind},
+    pipeline::{Failure, FailureKind, Monitor},
     state::{Folder, Lifecycle},
     supervisor::{
-        Handle, Snapshot,
+        Handle, Manner, Move, NotReset, Reset, Snapshot,
         launch::{Launch, launch},
         work::{End, Instance, Opener, Run},
     },
@@ -60,6 +60,9 @@ pub(super) struct World {
     pub(super) running: AtomicUsize,
     pub(super) opened: AtomicUsize,
     pub(super) pauses: AtomicUsize,
+    pub(super) resets: AtomicUsize,
+    /// A reset ends when it is told so.
+    pub(super) resetting: Notify,
 }
 
 /// What the connector does when it is asked.
@@ -160,6 +163,31 @@ impl Opener for Arc<World> {
         self.open.fetch_add(1, Ordering::SeqCst);
         self.opened.fetch_add(1, Ordering::SeqCst);
         Ok(Fake(self.clone()))
+    }
+
+    async fn reset(
+        &self,
+        _spec: Arc<spec::Connector>,
+        _reset: Reset,
+        _manner: Manner,
+    ) -> Result<Vec<Move>, NotReset> {
+        self.resets.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(
+            self.running.load(Ordering::SeqCst),
+            0,
+            "reset while it runs"
+        );
+        self.resetting.notified().await;
+        assert_eq!(
+            self.running.load(Ordering::SeqCst),
+            0,
+            "run while it is reset"
+        );
+        Ok(Vec::new())
+    }
+
+    async fn watch(&self, _spec: Arc<spec::Connector>, _monitor: &Monitor) {
+        std::future::pending().await
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::fake::{Deed, Health, Home, Opens, World};
-use crate::supervisor::{Refused, Request, Snapshot, Status, Target};
+use crate::supervisor::{Manner, NotReset, Refused, Request, Reset, Snapshot, Status, Target};
 
 fn is(status: Status) -> impl Fn(&Snapshot) -> bool {
     move |snapshot| snapshot.status == status
@@ -312,4 +312,60 @@ async fn a_check_that_obeys_no_cancel_costs_the_instance() {
     home.world.change(|script| script.health = Health::Good);
     home.until(is(Status::Running)).await;
     home.stop().await;
+}
+
+fn forgotten(home: &Home) -> tokio::task::JoinHandle<Result<(), NotReset>> {
+    let handle = home.handle.clone();
+    tokio::spawn(async move { handle.reset(Reset::Forget, Manner::Real).await.map(drop) })
+}
+
+async fn is_resetting(home: &Home, resets: usize) {
+    while home.world.resets.load(Ordering::SeqCst) < resets {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_refused_unless_it_is_at_rest_and_commands_wait_for_one_that_is_under_way() {
+    let home = Home::new("");
+    home.until(is(Status::Running)).await;
+    let refused = forgotten(&home).await.unwrap().unwrap_err();
+    assert!(
+        matches!(refused, NotReset::AtWork(Status::Running)),
+        "{refused}"
+    );
+    for (command, then, back) in [
+        (Request::Pause, Status::Paused, Request::Resume),
+        (Request::Stop, Status::Stopped, Request::Start),
+    ] {
+        home.handle.request(command).await.unwrap();
+        home.until(is(then)).await;
+        let before = home.world.resets.load(Ordering::SeqCst);
+        let first = forgotten(&home);
+        is_resetting(&home, before + 1).await;
+        // Taken at once, and carried out when the reset is done: the fake would notice.
+        home.handle.request(back).await.unwrap();
+        let late = forgotten(&home).await.unwrap().unwrap_err();
+        assert!(matches!(late, NotReset::AtWork(_)), "{late}");
+        assert_eq!(home.handle.snapshot().status, then);
+        home.world.resetting.notify_one();
+        first.await.unwrap().unwrap();
+        home.until(is(Status::Running)).await;
+    }
+    home.stop().await;
+    let refused = forgotten(&home).await.unwrap().unwrap_err();
+    assert!(matches!(refused, NotReset::Ending), "{refused}");
+}
+
+#[tokio::test]
+async fn the_end_of_the_daemon_ends_a_reset() {
+    let home = Home::new("");
+    home.until(is(Status::Running)).await;
+    home.handle.request(Request::Stop).await.unwrap();
+    home.until(is(Status::Stopped)).await;
+    let reset = forgotten(&home);
+    is_resetting(&home, 1).await;
+    home.stop().await;
+    let ended = reset.await.unwrap().unwrap_err();
+    assert!(matches!(ended, NotReset::Ending), "{ended}");
 }

@@ -100,6 +100,7 @@ impl Session<'_> {
             warn!(%topic, partition = partition.id, cursor = partition.cursor, last = head, "the log was purged or made anew; reading on from what is stored");
             return self.forget(at);
         }
+        self.partitions[at].ends_here();
         let members = &self.members;
         let interval = |partition: &Partition| members[partition.member].poll_interval;
         schedule::rest(&mut self.partitions, at, now - started, now, interval);

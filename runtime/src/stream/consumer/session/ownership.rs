@@ -62,16 +62,19 @@ impl Session<'_> {
     /// Returns whether the partition is still there.
     async fn check_log(&mut self, at: usize) -> Result<bool, Failure> {
         let partition = &self.partitions[at];
-        if !(partition.was_empty
-            && partition.has_stored()
-            && partition.is_settled()
-            && !partition.is_leaving)
-        {
+        if !partition.has_stored() || partition.is_leaving {
             return Ok(true);
         }
+        let is_idle = partition.was_empty && partition.is_settled();
         let (member, id) = (partition.member, partition.id);
         match self.members[member].stored(self.client, id).await {
-            Ok(Some(_)) => Ok(true),
+            Ok(Some(info)) => {
+                // While nothing takes what is handed out, nothing is polled, and the log grows.
+                self.partitions[at].ends_with(info.current_offset);
+                Ok(true)
+            }
+            // Its next poll or store hears of it.
+            _ if !is_idle => Ok(true),
             Ok(None) => {
                 warn!(topic = %self.members[member].name, partition = id, "the stored offset is gone; reading from the first message");
                 self.partitions[at].start_over();

@@ -51,9 +51,13 @@ impl Session<'_> {
         let Some(offset) = partition.unstored() else {
             return Ok(true);
         };
+        let since = partition.unstored_since();
         match self.members[member].store(self.client, id, offset).await {
             Ok(()) => {
                 self.members[member].refusals = 0;
+                if let (Some(gauge), Some(since)) = (&self.gauge, since) {
+                    gauge.stored(since.elapsed());
+                }
                 self.partitions[at].stored(offset);
                 Ok(true)
             }
