@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use iggy::prelude::TopicClient as _;
 
 use super::{
-    flow::{Flow, SINK, SOURCE, Server, Setup},
+    flow::{Flow, SINK, SOURCE, Server, Setup, at_rest},
     harness::{
         broker::{client, eventually},
         broker_process::BrokerProcess,
@@ -53,12 +53,11 @@ async fn a_broker_that_is_away_is_waited_for() {
     broker.again().await;
     flow.progress(500).await;
     run.tried();
-    let end = flow.acked() + 200;
-    flow.end_at(end);
+    let end = flow.end_after(200);
     flow.settled(&daemon, end).await;
     well(&daemon).await;
-    run.finish(", source", &flow.of_source(end).await, flow.batch());
-    run.finish(", sink", &flow.of_sink().await, flow.unstored());
+    run.finish_each(", source", &flow.of_source(end).await, 1, flow.batch());
+    run.finish_each(", sink", &flow.of_sink().await, 1, flow.unstored());
     daemon.interrupt().await;
 }
 
@@ -83,16 +82,12 @@ async fn credentials_that_are_refused_for_a_while_cost_nothing() {
     }
     // The test's own client was refused, too.
     flow.topic.client = client(broker.address()).await;
-    let end = flow.acked() + 200;
-    flow.end_at(end);
+    let end = flow.end_after(200);
     flow.settled(&daemon, end).await;
     well(&daemon).await;
-    run.finish(
-        ", source",
-        &flow.of_source(end).await,
-        rounds * flow.batch(),
-    );
-    run.finish(", sink", &flow.of_sink().await, rounds * flow.unstored());
+    let (of_source, of_sink) = (flow.of_source(end).await, flow.of_sink().await);
+    run.finish_each(", source", &of_source, rounds, flow.batch());
+    run.finish_each(", sink", &of_sink, rounds, flow.unstored());
     daemon.interrupt().await;
 }
 
@@ -130,6 +125,8 @@ async fn a_broker_that_comes_back_empty_gets_what_the_source_can_still_offer() {
         .await;
         run.tried();
     }
+    let end = flow.end_after(200);
+    flow.settled(&daemon, end).await;
     run.finish("", &total, rounds * flow.batch());
     daemon.interrupt().await;
 }
@@ -142,6 +139,7 @@ async fn a_topic_that_is_purged_or_made_again_goes_on() {
     let daemon = flow.home.start().await;
     let (stream, name) = (flow.topic.stream_id(), flow.topic.id());
     let rounds = run.scaled(2, 20);
+    let mut total = Verdict::of::<u64>([], []);
     for round in 0..rounds {
         flow.progress(run.draw(1..1_000)).await;
         if round % 2 == 0 {
@@ -159,13 +157,16 @@ async fn a_topic_that_is_purged_or_made_again_goes_on() {
                 .create_topic(&stream, &flow.topic.name, &Default::default())
                 .await;
         }
-        let far = flow.acked() + 200;
+        // The batch that was on its way may have gone with the topic; what follows was sent after it.
+        let since = flow.acked() + flow.batch();
+        let far = since + 200;
         flow.acked_to(far).await;
+        total = total.and(Verdict::of(since..far, flow.numbers().await));
         run.tried();
     }
-    let end = flow.acked() + 200;
-    flow.end_at(end);
+    let end = flow.end_after(200);
     flow.acked_to(end).await;
+    at_rest(&daemon, SOURCE).await;
     let held: BTreeSet<_> = flow.numbers().await.into_iter().collect();
     assert!(
         held.contains(&(end - 1)),
@@ -173,6 +174,8 @@ async fn a_topic_that_is_purged_or_made_again_goes_on() {
     );
     let verdict = || Verdict::of(held.iter().copied(), ids(&flow, 0));
     eventually(0, async || verdict().missing.len()).await;
-    run.finish("", &verdict(), rounds * flow.unstored());
+    at_rest(&daemon, SINK).await;
+    run.finish(", source", &total, 0);
+    run.finish(", sink", &verdict(), rounds * flow.unstored());
     daemon.interrupt().await;
 }

@@ -206,6 +206,13 @@ impl Flow {
         self.put("until", &end.to_string());
     }
 
+    /// Makes the source end so many messages beyond what was acknowledged, beside a running daemon, and returns where.
+    pub fn end_after(&self, messages: u64) -> u64 {
+        let end = self.acked() + messages;
+        self.end_at(end);
+        end
+    }
+
     /// From now on the plugin of a connector does this at each call.
     pub fn tell(&self, connector: &str, deed: &str) {
         self.put(&format!("{connector}_deed"), deed);
@@ -226,10 +233,14 @@ impl Flow {
 
     /// The numbers that stand in the topic.
     pub async fn numbers(&self) -> Vec<u64> {
+        self.by_partition().await.concat()
+    }
+
+    async fn by_partition(&self) -> Vec<Vec<u64>> {
         let mut numbers = Vec::new();
         for partition in 0..self.partitions {
             let messages = self.topic.read(partition).await;
-            numbers.extend(messages.iter().map(number));
+            numbers.push(messages.iter().map(number).collect());
         }
         numbers
     }
@@ -252,8 +263,7 @@ impl Flow {
     pub async fn settled(&self, daemon: &Daemon, end: u64) {
         self.acked_to(end).await;
         self.drained(daemon).await;
-        let source = daemon.stats(SOURCE).await;
-        assert_balanced(&source);
+        at_rest(daemon, SOURCE).await;
     }
 
     /// Waits until the sink has taken all of the topic and is at rest.
@@ -275,17 +285,16 @@ impl Flow {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        eventually(true, async || is_balanced(&daemon.stats(SINK).await)).await;
+        at_rest(daemon, SINK).await;
     }
 
-    /// Waits until the sink has stored the end of every partition and is at rest.
-    pub async fn stored(&self, daemon: &Daemon) {
+    /// Waits until the sink has stored the end of every partition.
+    pub async fn stored(&self) {
         for partition in 0..self.partitions {
             let last = self.topic.read(partition).await;
             let last = last.last().map(|message| message.header.offset);
             eventually(last, async || self.topic.stored(GROUP, partition).await).await;
         }
-        eventually(true, async || is_balanced(&daemon.stats(SINK).await)).await;
     }
 
     /// How many messages the broker knows to be settled.
@@ -309,19 +318,30 @@ impl Flow {
 
     /// Whether every number below `end` stands in the topic.
     pub async fn of_source(&self, end: u64) -> Verdict {
-        Verdict::of(0..end, self.numbers().await)
+        let numbers = self.by_partition().await;
+        Verdict::of(0..end, numbers.concat()).in_partitions(numbers)
     }
 
     /// Whether everything in the topic was written down.
     pub async fn of_sink(&self) -> Verdict {
-        Verdict::of(self.places().await, self.taken())
+        let verdict = Verdict::of(self.places().await, self.taken());
+        verdict.in_partitions(self.taken_by_partition())
+    }
+
+    /// What the sink has written of each partition, in its order.
+    pub fn taken_by_partition(&self) -> Vec<Vec<u64>> {
+        let mut offsets = vec![Vec::new(); self.partitions as usize];
+        for (partition, offset) in self.taken() {
+            offsets[partition as usize].push(offset);
+        }
+        offsets
     }
 
     pub fn batch(&self) -> u64 {
         self.batch
     }
 
-    /// How often one kill may make a sink's message come again: what was handed over and what was settled but not stored.
+    /// How many messages one kill may make come again at a sink: what was handed over and what was settled but not stored.
     pub fn unstored(&self) -> u64 {
         const BATCHES: u64 = 16 + 2;
         BATCHES * self.batch
@@ -428,13 +448,42 @@ pub fn assert_balanced(stats: &Value) {
     assert!(is_balanced(stats), "the counts do not add up: {stats}");
 }
 
-pub fn is_balanced(stats: &Value) -> bool {
-    let count = |key: &str| stats[key].as_u64().unwrap_or(0);
-    let (entered, left) = match stats["connector_type"].as_str() {
-        Some("source") => ("messages_produced", "messages_sent"),
-        _ => ("messages_consumed", "messages_processed"),
+/// Tells a connector, named by its route, to do something, and waits until its status says that it has.
+pub async fn ask(daemon: &Daemon, connector: &str, command: &str, status: &str) {
+    let (answer, said) = daemon.post(&format!("{connector}/{command}")).await;
+    assert!((200..300).contains(&answer), "{command}: {said}");
+    daemon
+        .wait_for(connector, |shown| shown["status"] == status)
+        .await;
+}
+
+/// Waits until a connector is at rest: everything that entered has left. What feeds it has ended.
+pub async fn at_rest(daemon: &Daemon, connector: &str) {
+    eventually(true, async || is_balanced(&daemon.stats(connector).await)).await;
+}
+
+/// Waits until it is at rest, and this many messages have entered.
+pub async fn counted(daemon: &Daemon, connector: &str, messages: u64) {
+    at_rest(daemon, connector).await;
+    let stats = daemon.stats(connector).await;
+    assert_eq!(entered(&stats), messages, "{stats}");
+}
+
+fn entered(stats: &Value) -> u64 {
+    let entered = match stats["connector_type"].as_str() {
+        Some("source") => &stats["messages_produced"],
+        _ => &stats["messages_consumed"],
     };
-    count(entered) == count(left) + count("messages_filtered") + count("messages_failed")
+    entered.as_u64().unwrap()
+}
+
+fn is_balanced(stats: &Value) -> bool {
+    let count = |key: &str| stats[key].as_u64().unwrap();
+    let left = match stats["connector_type"].as_str() {
+        Some("source") => "messages_sent",
+        _ => "messages_processed",
+    };
+    entered(stats) == count(left) + count("messages_filtered") + count("messages_failed")
 }
 
 fn size(path: &Path) -> u64 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::{
-    flow::{Flow, Server, Setup},
+    flow::{Flow, SINK, SOURCE, Server, Setup, at_rest},
     harness::{broker::eventually, daemon::Daemon},
     oracle::Verdict,
     run::Run,
@@ -16,6 +16,19 @@ const PARTITIONS: u32 = 4;
 #[tokio::test]
 async fn daemons_that_come_and_go_in_one_group_lose_nothing() {
     let mut run = Run::new("group");
+    let rounds = run.scaled(5, 50);
+    come_and_go(&mut run, rounds, |run| run.draw(0..3) > 0).await;
+}
+
+#[tokio::test]
+async fn daemons_that_join_and_leave_a_group_in_order_repeat_nothing() {
+    let mut run = Run::new("group_stop");
+    let rounds = run.scaled(4, 30);
+    come_and_go(&mut run, rounds, |_| false).await;
+}
+
+/// Two daemons share four partitions; one of them ends and comes again, so many times.
+async fn come_and_go(run: &mut Run, rounds: u64, is_killed: impl Fn(&mut Run) -> bool) {
     let server = Server::start().await;
     let setup = Setup {
         partitions: PARTITIONS,
@@ -35,21 +48,21 @@ async fn daemons_that_come_and_go_in_one_group_lose_nothing() {
     ];
     let feeder = feed.home.start().await;
     let mut daemons = members.each_ref().map(|member| Some(member.home.spawn()));
-    let rounds = run.scaled(5, 50);
+    let mut kills = 0;
     for _ in 0..rounds {
         let one = run.draw(0..2) as usize;
         let lines = taken(&members) + run.draw(1..300) as usize;
         eventually(true, async || taken(&members) >= lines).await;
         tokio::time::sleep(run.moment(Duration::from_millis(20))).await;
-        let is_killed = run.draw(0..3) > 0;
+        let is_killed = is_killed(run);
+        kills += u64::from(is_killed);
         leave(daemons[one].take().unwrap(), is_killed).await;
         // Sometimes the other one is alone for a while, sometimes it hardly notices.
         tokio::time::sleep(run.moment(Duration::from_millis(200))).await;
         daemons[one] = Some(members[one].home.spawn());
         run.tried();
     }
-    let end = feed.acked() + 1_000;
-    feed.end_at(end);
+    let end = feed.end_after(1_000);
     feed.acked_to(end).await;
     let places = feed.places().await;
     eventually(0, async || {
@@ -58,21 +71,29 @@ async fn daemons_that_come_and_go_in_one_group_lose_nothing() {
             .len()
     })
     .await;
+    at_rest(&feeder, SOURCE).await;
     run.finish(", source", &feed.of_source(end).await, 0);
-    // A partition that moves because its owner died comes again from where that one had stored.
-    let most = rounds * feed.unstored();
-    run.finish(", sinks", &Verdict::of(places, both(&members)), most);
-    for daemon in daemons.into_iter().flatten().chain([feeder]) {
+    // A partition that moves because its owner died comes again from where that one had stored. One that is handed over does not.
+    let verdict = Verdict::of(places, both(&members));
+    let verdict = verdict.in_partitions(members.iter().flat_map(Flow::taken_by_partition));
+    run.finish_each(", sinks", &verdict, kills, feed.unstored());
+    for mut daemon in daemons.into_iter().flatten() {
+        daemon.listening().await;
+        at_rest(&daemon, SINK).await;
         daemon.interrupt().await;
     }
+    feeder.interrupt().await;
 }
 
 async fn leave(mut daemon: Daemon, is_killed: bool) {
     if is_killed {
         return daemon.kill().await;
     }
+    // Before that it does not listen to signals either.
+    daemon.listening().await;
     daemon.signal(Signal::TERM);
-    daemon.ended().await;
+    let status = daemon.ended().await;
+    assert_eq!(status.code(), Some(0), "{}", daemon.stderr().text());
 }
 
 fn both(members: &[Flow]) -> Vec<(u32, u64)> {

@@ -36,18 +36,19 @@ fn setup() -> Setup {
     }
 }
 
-/// How often so many kills may make a message come again, in the topic and in the ledger.
-fn most(flow: &Flow, kills: u64) -> (u64, u64) {
-    (kills * IN_FLIGHT * flow.batch(), kills * flow.unstored())
+/// How many messages one kill may make come again, in the topic and in the ledger.
+fn most(flow: &Flow) -> (u64, u64) {
+    (IN_FLIGHT * flow.batch(), flow.unstored())
 }
 
-/// Lets the flow come to its end undisturbed and compares both sides: so often may a message come again in the topic, and in the ledger.
-pub async fn compare(run: &Run, flow: &Flow, (in_topic, in_ledger): (u64, u64)) {
+/// Lets the flow come to its end undisturbed and compares both sides: so many messages may each death make come again in the topic, and
+/// in the ledger.
+pub async fn compare(run: &Run, flow: &Flow, deaths: u64, (in_topic, in_ledger): (u64, u64)) {
     let end = flow.end_soon().await;
     let daemon = flow.home.start().await;
     flow.settled(&daemon, end).await;
-    run.finish(", source", &flow.of_source(end).await, in_topic);
-    run.finish(", sink", &flow.of_sink().await, in_ledger);
+    run.finish_each(", source", &flow.of_source(end).await, deaths, in_topic);
+    run.finish_each(", sink", &flow.of_sink().await, deaths, in_ledger);
     daemon.interrupt().await;
 }
 
@@ -67,7 +68,7 @@ async fn a_daemon_killed_at_any_moment_loses_nothing() {
         daemon.kill().await;
         run.tried();
     }
-    compare(&run, &flow, most(&flow, rounds)).await;
+    compare(&run, &flow, rounds, most(&flow)).await;
 }
 
 #[tokio::test]
@@ -92,7 +93,7 @@ async fn a_daemon_killed_between_a_request_and_its_answer_loses_nothing() {
             }
         }
     }
-    compare(&run, &flow, most(&flow, 4 * rounds)).await;
+    compare(&run, &flow, 4 * rounds, most(&flow)).await;
 }
 
 #[tokio::test]
@@ -117,7 +118,7 @@ async fn a_daemon_killed_while_it_saves_a_state_loses_nothing() {
         daemon.kill().await;
         run.tried();
     }
-    compare(&run, &flow, most(&flow, rounds + 1)).await;
+    compare(&run, &flow, rounds + 1, most(&flow)).await;
 }
 
 /// Kills the process when it writes the file for the nth time: the write has happened or is happening, the sync has not.
@@ -157,7 +158,7 @@ async fn a_broker_killed_under_load_loses_nothing() {
     }
     flow.progress(LINE).await;
     daemon.interrupt().await;
-    compare(&run, &flow, most(&flow, rounds)).await;
+    compare(&run, &flow, rounds, most(&flow)).await;
 }
 
 #[tokio::test]
@@ -179,5 +180,5 @@ async fn a_daemon_stopped_under_load_repeats_nothing() {
         assert_eq!(status.code(), Some(0), "{}", daemon.stderr().text());
         run.tried();
     }
-    compare(&run, &flow, (0, 0)).await;
+    compare(&run, &flow, 0, (0, 0)).await;
 }

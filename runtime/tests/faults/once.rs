@@ -1,13 +1,8 @@
 //! Delivery at most once: whatever is killed, nothing comes twice, and what is lost is bounded.
 
-use std::time::Duration;
-
 use super::{
-    flow::{Flow, Setup},
-    harness::{
-        broker_process::BrokerProcess,
-        gate::{Gate, Request},
-    },
+    flow::{SINK, SOURCE, Setup, at_rest},
+    harness::gate::Request,
     havoc::Havoc,
     run::Run,
 };
@@ -16,9 +11,7 @@ const IN_FLIGHT: u64 = 4;
 
 #[tokio::test]
 async fn a_source_at_most_once_repeats_nothing_whatever_is_killed() {
-    let mut run = Run::new("at_most_once");
-    let broker = BrokerProcess::start().await;
-    let gate = Gate::start(broker.address()).await;
+    let mut run = Run::new("source_once");
     let setup = Setup {
         partitions: 2,
         source: "delivery = \"at_most_once\"\nerrors = { on_exhausted = \"skip\" }",
@@ -26,23 +19,13 @@ async fn a_source_at_most_once_repeats_nothing_whatever_is_killed() {
         has_sink: false,
         ..Setup::default()
     };
-    let flow = Flow::new(broker.address(), &gate.address(), setup).await;
-    let mut daemon = flow.home.start().await;
-    let mut havoc = Havoc {
-        broker,
-        gate,
-        flow: &flow,
-        request: Request::Send,
-    };
+    let mut havoc = Havoc::new(setup, Request::Send).await;
     let rounds = run.scaled(5, 60);
-    for round in 0..rounds {
-        flow.acked_to(flow.acked() + run.draw(1..400)).await;
-        tokio::time::sleep(run.moment(Duration::from_millis(20))).await;
-        daemon = havoc.strike(round, daemon, &mut run).await;
-    }
-    let end = flow.acked() + 300;
-    flow.end_at(end);
+    let daemon = havoc.rage(&mut run, rounds, 12).await;
+    let flow = &havoc.flow;
+    let end = flow.end_after(300);
     flow.acked_to(end).await;
+    at_rest(&daemon, SOURCE).await;
     let verdict = flow.of_source(end).await;
     let line = run.finish_lossy("", &verdict, 0);
     // One attempt each: what was on its way, or came while the broker was away.
@@ -58,8 +41,6 @@ const PARTITIONS: u32 = 4;
 #[tokio::test]
 async fn a_sink_at_most_once_repeats_nothing_whatever_is_killed() {
     let mut run = Run::new("sink_once");
-    let broker = BrokerProcess::start().await;
-    let gate = Gate::start(broker.address()).await;
     let setup = Setup {
         partitions: PARTITIONS,
         source_plugin: format!("keys = 13\nmax_in_flight = {IN_FLIGHT}"),
@@ -70,25 +51,15 @@ async fn a_sink_at_most_once_repeats_nothing_whatever_is_killed() {
         sink_plugin: "unsettled = 4\nbuffered = 100\nfailures = 1\nfailure = \"half\"".to_owned(),
         ..Setup::default()
     };
-    let flow = Flow::new(broker.address(), &gate.address(), setup).await;
-    let mut daemon = flow.home.start().await;
-    let mut havoc = Havoc {
-        broker,
-        gate,
-        flow: &flow,
-        request: Request::StoreOffset,
-    };
+    let mut havoc = Havoc::new(setup, Request::StoreOffset).await;
     let rounds = run.scaled(5, 60);
-    for round in 0..rounds {
-        flow.written(flow.taken().len() + run.draw(1..300) as usize)
-            .await;
-        tokio::time::sleep(run.moment(Duration::from_millis(20))).await;
-        daemon = havoc.strike(round, daemon, &mut run).await;
-    }
-    let end = flow.acked() + 300;
-    flow.end_at(end);
+    let daemon = havoc.rage(&mut run, rounds, 300).await;
+    let flow = &havoc.flow;
+    let end = flow.end_after(300);
     flow.acked_to(end).await;
-    flow.stored(&daemon).await;
+    at_rest(&daemon, SOURCE).await;
+    flow.stored().await;
+    at_rest(&daemon, SINK).await;
     let verdict = flow.of_sink().await;
     let line = run.finish_lossy("", &verdict, 0);
     // Half of what was refused was not written, and does not come again.

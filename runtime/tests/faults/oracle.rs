@@ -12,6 +12,8 @@ pub struct Verdict {
     pub missing: Vec<String>,
     /// How many came again.
     pub duplicated: u64,
+    /// How far one death has taken the sequence of a partition back, at most; 0 where nobody has looked.
+    pub at_once: u64,
 }
 
 impl Verdict {
@@ -36,7 +38,17 @@ impl Verdict {
             ids,
             missing,
             duplicated: total - unique.len() as u64,
+            at_once: 0,
         }
+    }
+
+    /// With the sequences of the partitions that it was made of.
+    pub fn in_partitions<S: IntoIterator<Item = u64>>(
+        self,
+        sequences: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let at_once = sequences.into_iter().map(rewound).max().unwrap_or(0);
+        Self { at_once, ..self }
     }
 
     /// Both together.
@@ -44,8 +56,21 @@ impl Verdict {
         self.ids += other.ids;
         self.missing.extend(other.missing);
         self.duplicated += other.duplicated;
+        self.at_once = self.at_once.max(other.at_once);
         self
     }
+}
+
+/// How far a sequence falls back behind the furthest that came before, at most. Whoever dies and begins again where it had saved
+/// falls back by what it had done since; how often it does so plays no part.
+fn rewound(sequence: impl IntoIterator<Item = u64>) -> u64 {
+    let (mut furthest, mut longest) = (None, 0);
+    for number in sequence {
+        let behind = furthest.map_or(0, |furthest: u64| (furthest + 1).saturating_sub(number));
+        longest = longest.max(behind);
+        furthest = furthest.max(Some(number));
+    }
+    longest
 }
 
 /// One line of a sink's ledger.
@@ -136,6 +161,16 @@ fn the_oracle_names_what_is_missing_and_counts_what_came_twice() {
     assert_eq!(verdict.ids, 5);
     assert_eq!(verdict.missing, ["2", "3"]);
     assert_eq!(verdict.duplicated, 2);
+}
+
+#[test]
+fn the_oracle_measures_how_much_came_again_at_once() {
+    assert_eq!(rewound([0, 1, 2, 5, 6]), 0);
+    assert_eq!(rewound([0, 1, 2, 2, 3]), 1);
+    // Twice from the same place: the second time it had not come as far.
+    assert_eq!(rewound([0, 1, 2, 3, 4, 2, 3, 2, 3, 4, 5]), 3);
+    let verdict = Verdict::of(0..3, [0, 1, 2, 1, 2]).in_partitions([vec![0, 2, 2], vec![1, 1]]);
+    assert_eq!((verdict.duplicated, verdict.at_once), (2, 1));
 }
 
 #[test]

@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{
     flow::{Flow, GROUP, SINK, SOURCE, Server, Setup, new_topic},
     harness::{
         broker::{Topic, client},
-        daemon::Daemon,
+        daemon::{Daemon, PATIENCE},
     },
     oracle::Verdict,
     run::Run,
@@ -18,52 +19,67 @@ use super::{
 /// Ten times what is promised: the machine may be busy.
 const MOST_LATENCY: Duration = Duration::from_secs(1);
 
-/// Connectors that go wrong, and the keys of those that do so before they are stopped.
+/// Connectors that go wrong.
 struct Bad {
     config: String,
+    /// The keys of those that do so as soon as they run.
     failing: Vec<String>,
+    /// The routes of those that do so when they are ended, and how they are.
+    ending: Vec<(String, &'static str)>,
 }
+
+/// Whatever a plugin does or leaves undone is noticed soon, and not tried again.
+const IMPATIENT: &str = r#"
+open_timeout = "300ms"
+poll_timeout = "300ms"
+consume_timeout = "300ms"
+close_timeout = "300ms"
+restart = { policy = "never" }
+health = { interval = "50ms", timeout = "300ms", failures = 1, action = "stop" }
+"#;
 
 impl Bad {
     fn new() -> Self {
         Self {
             config: "[runtime]\nshutdown_timeout = \"5s\"\n".to_owned(),
             failing: Vec::new(),
+            ending: Vec::new(),
         }
     }
 
-    /// A source that goes wrong as its plugin's configuration says.
-    fn source(&mut self, key: &str, library: &str, stream: &str, plugin: &str) {
+    /// A source that goes wrong at `entry` as its plugin's configuration says. Its messages name a route of their own.
+    fn source(&mut self, entry: &str, library: &str, stream: &str, plugin: &str) {
+        let key = format!("source_{entry}");
         self.config += &format!(
             r#"
 [sources.{key}]
 path = "{library}"
-open_timeout = "300ms"
-poll_timeout = "300ms"
-close_timeout = "300ms"
-consume_timeout = "300ms"
-restart = {{ policy = "never" }}
+{IMPATIENT}
 [[sources.{key}.streams]]
 stream = "{stream}"
 topic = "{key}"
+schema = "raw"
+[[sources.{key}.streams]]
+stream = "stream"
+topic = "topic"
 schema = "raw"
 [sources.{key}.plugin_config]
 {plugin}
 "#
         );
+        self.sort(entry, "sources", key);
     }
 
     /// A sink that does, for the messages of a topic.
-    fn sink(&mut self, key: &str, library: &str, topic: &Topic, plugin: &str) {
+    fn sink(&mut self, entry: &str, library: &str, topic: &Topic, plugin: &str) {
+        let key = format!("sink_{entry}");
         let Topic { stream, name, .. } = topic;
+        let limits = IMPATIENT.replace("poll_timeout = \"300ms\"\n", "");
         self.config += &format!(
             r#"
 [sinks.{key}]
 path = "{library}"
-open_timeout = "300ms"
-consume_timeout = "300ms"
-close_timeout = "300ms"
-restart = {{ policy = "never" }}
+{limits}
 [[sinks.{key}.streams]]
 stream = "{stream}"
 topics = ["{name}"]
@@ -72,10 +88,15 @@ schema = "text"
 {plugin}
 "#
         );
+        self.sort(entry, "sinks", key);
     }
 
-    fn fails(&mut self, key: &str) {
-        self.failing.push(key.to_owned());
+    fn sort(&mut self, entry: &str, route: &str, key: String) {
+        match entry {
+            "flush" => self.ending.push((format!("/{route}/{key}"), "pause")),
+            "close" => self.ending.push((format!("/{route}/{key}"), "stop")),
+            _ => self.failing.push(key),
+        }
     }
 }
 
@@ -94,34 +115,29 @@ async fn topic_of(server: &str, stream: &str, text: &str) -> Topic {
 /// Plugins made with the SDK do `deed` at each entry point.
 async fn scripted(server: &str, stream: &str, deed: &str) -> Bad {
     let mut bad = Bad::new();
-    let topic = topic_of(server, stream, deed).await;
-    for entry in ["open", "flush", "close"] {
-        let key = format!("sink_{entry}");
-        bad.sink(
-            &key,
-            "libscripted_sink",
-            &topic,
-            &format!("{entry} = \"{deed}\""),
-        );
+    let (topic, quiet) = (
+        topic_of(server, stream, deed).await,
+        topic_of(server, stream, "well").await,
+    );
+    for entry in ["open", "health", "flush", "close"] {
+        let plugin = format!("{entry} = \"{deed}\"");
+        bad.sink(entry, "libscripted_sink", &quiet, &plugin);
     }
-    bad.sink("sink_consume", "libscripted_sink", &topic, "");
-    for entry in ["open", "poll", "result", "close"] {
-        let key = format!("source_{entry}");
-        bad.source(
-            &key,
-            "libscripted_source",
-            stream,
-            &format!("{entry} = \"{deed}\""),
-        );
+    bad.sink("consume", "libscripted_sink", &topic, "");
+    for entry in ["open", "poll", "result", "health", "close"] {
+        let poll = if entry == "poll" {
+            ""
+        } else {
+            "poll = \"slow\"\n"
+        };
+        let plugin = format!("{poll}{entry} = \"{deed}\"");
+        bad.source(entry, "libscripted_source", stream, &plugin);
     }
-    for key in [
-        "sink_open",
-        "sink_consume",
-        "source_open",
-        "source_poll",
-        "source_result",
-    ] {
-        bad.fails(key);
+    if deed == "panic" {
+        bad.sink("new", "libscripted_sink", &quiet, "new = \"panic\"");
+        bad.source("new", "libscripted_source", stream, "new = \"panic\"");
+        let start = "acked = \"started\"\nstart = \"panic\"";
+        bad.source("start", "libledger_stream", stream, start);
     }
     bad
 }
@@ -130,32 +146,13 @@ async fn scripted(server: &str, stream: &str, deed: &str) -> Bad {
 async fn by_hand(server: &str, stream: &str, deed: &str) -> Bad {
     let mut bad = Bad::new();
     let topic = topic_of(server, stream, deed).await;
-    for entry in ["open", "consume", "flush", "close"] {
-        let plugin = format!("at = \"{entry}\"\ndo = \"{deed}\"");
-        bad.sink(
-            &format!("sink_{entry}"),
-            "libmisbehaving_sink",
-            &topic,
-            &plugin,
-        );
+    let plugin = |entry: &str| format!("at = \"{entry}\"\ndo = \"{deed}\"");
+    for entry in ["open", "consume", "health", "flush", "close"] {
+        bad.sink(entry, "libmisbehaving_sink", &topic, &plugin(entry));
     }
-    for entry in ["open", "poll", "settle", "close"] {
-        let plugin = format!("at = \"{entry}\"\ndo = \"{deed}\"");
-        bad.source(
-            &format!("source_{entry}"),
-            "libmisbehaving_source",
-            stream,
-            &plugin,
-        );
-    }
-    for key in [
-        "sink_open",
-        "sink_consume",
-        "source_open",
-        "source_poll",
-        "source_settle",
-    ] {
-        bad.fails(key);
+    // Its first batch is its last, after which nobody asks how it is.
+    for entry in ["open", "poll", "settle"] {
+        bad.source(entry, "libmisbehaving_source", stream, &plugin(entry));
     }
     bad
 }
@@ -185,12 +182,11 @@ async fn a_plugin_that_goes_wrong_harms_nobody_else() {
         };
         let flow = Flow::of(topic, server.address(), setup);
         let mut daemon = flow.home.start().await;
-        let latency = watched(&daemon, &bad.failing).await;
+        let latency = watched(&daemon, &bad, deed).await;
         assert!(latency < MOST_LATENCY, "{deed}: the API took {latency:?}");
         let lines = flow.taken().len() + run.scaled(500, 20_000);
         flow.written(lines).await;
-        let end = flow.acked() + 100;
-        flow.end_at(end);
+        let end = flow.end_after(100);
         flow.settled(&daemon, end).await;
         for key in [SINK, SOURCE] {
             assert_eq!(
@@ -213,8 +209,33 @@ async fn a_plugin_that_goes_wrong_harms_nobody_else() {
     run.finish(&format!(", API {slowest:.0?}"), &total, 0);
 }
 
-/// Waits until all of these are in error, and returns the longest that the API took for an answer meanwhile.
-async fn watched(daemon: &Daemon, failing: &[String]) -> Duration {
+/// Waits until all are in error that fail while they run, ends the others, and returns the longest that the API took for an answer
+/// meanwhile.
+async fn watched(daemon: &Daemon, bad: &Bad, deed: &str) -> Duration {
+    let is_over = |connector: &Value| connector["status"] == "error";
+    let failing = |connector: &Value| {
+        let key = connector["key"].as_str().unwrap();
+        bad.failing.iter().any(|failing| failing == key)
+    };
+    let failed = all(daemon, |connector| {
+        is_over(connector) || !failing(connector)
+    })
+    .await;
+    for (connector, command) in &bad.ending {
+        let (answer, said) = daemon.post(&format!("{connector}/{command}")).await;
+        assert!((200..300).contains(&answer), "{deed}: {connector}: {said}");
+    }
+    let ended = |connector: &Value| {
+        let key = connector["key"].as_str().unwrap();
+        let is_ending = bad.ending.iter().any(|(route, _)| route.ends_with(key));
+        let status = connector["status"].as_str().unwrap();
+        !is_ending || ["paused", "stopped", "error"].contains(&status)
+    };
+    failed.max(all(daemon, ended).await)
+}
+
+/// Waits until all connectors are as they shall be, and returns the longest that the API took for an answer meanwhile.
+async fn all(daemon: &Daemon, is_so: impl Fn(&Value) -> bool) -> Duration {
     let started = Instant::now();
     let mut longest = Duration::ZERO;
     loop {
@@ -222,17 +243,13 @@ async fn watched(daemon: &Daemon, failing: &[String]) -> Duration {
         let stats = daemon.get("/stats").await;
         longest = longest.max(asked.elapsed());
         let connectors = stats["connectors"].as_array().unwrap();
-        let is_over = |key: &String| {
-            let of_key = |connector: &&serde_json::Value| connector["key"] == **key;
-            connectors.iter().find(of_key).unwrap()["status"] == "error"
-        };
-        let left: Vec<_> = failing.iter().filter(|key| !is_over(key)).collect();
+        let left: Vec<_> = connectors.iter().filter(|one| !is_so(one)).collect();
         if left.is_empty() {
             return longest;
         }
         assert!(
-            started.elapsed() < super::harness::daemon::PATIENCE,
-            "not in error: {left:?}\n{stats:#}\n{}",
+            started.elapsed() < PATIENCE,
+            "{left:#?}\n{}",
             daemon.stderr().text()
         );
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    flow::{Flow, GROUP, SINK, Server, Setup},
+    flow::{Flow, GROUP, SINK, Server, Setup, assert_balanced, at_rest},
     harness::{
         broker::{Topic, client, eventually, text},
         daemon::Daemon,
@@ -106,7 +106,7 @@ async fn one_poison_message_among_a_thousand_becomes_the_only_dead_letter() {
                 stats["messages_processed"] == 999 && stats["messages_failed"] == 1
             })
             .await;
-        super::flow::assert_balanced(&stats);
+        assert_balanced(&stats);
         let found = read(&letters).await;
         let [letter] = &found[..] else {
             panic!("{} dead letters", found.len())
@@ -132,7 +132,7 @@ async fn stopped(flow: &Flow, letters: &Topic, daemon: &Daemon) {
     let stats = daemon
         .wait_for_stats(SINK, |stats| stats["status"] == "error")
         .await;
-    super::flow::assert_balanced(&stats);
+    assert_balanced(&stats);
     let stored = flow.topic.stored(GROUP, 0).await;
     let settled = stored.map_or(0, |offset| offset as usize + 1);
     let mut came: BTreeSet<_> = oracle::ledger(&flow.ledger())
@@ -170,6 +170,7 @@ async fn a_sink_that_refuses_everything_stops_where_it_is_and_goes_on_when_it_is
         flow.mend(&setup(&letters.name, "taken", ""));
         let mended = flow.home.start().await;
         eventually(0, async || verdict(&flow, &letters).await.missing.len()).await;
+        at_rest(&mended, SINK).await;
         total = total.and(verdict(&flow, &letters).await);
         run.tried();
         mended.interrupt().await;
@@ -222,6 +223,7 @@ async fn nothing_is_dropped_when_dead_letters_cannot_be_written() {
             _ => daemon,
         };
         eventually(0, async || verdict(&flow, &letters).await.missing.len()).await;
+        at_rest(&daemon, SINK).await;
         total = total.and(verdict(&flow, &letters).await);
         run.tried();
         daemon.interrupt().await;

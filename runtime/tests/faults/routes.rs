@@ -1,13 +1,12 @@
 //! Keys and routes of a source's messages, while everything that could mix them up happens.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use super::{
-    flow::{Flow, Setup, number},
+    flow::{Flow, SOURCE, Setup, at_rest, number},
     harness::{
         broker::{Topic, client},
-        broker_process::BrokerProcess,
-        gate::{Gate, Request},
+        gate::Request,
     },
     havoc::Havoc,
     oracle::Verdict,
@@ -30,8 +29,6 @@ struct Found {
 #[tokio::test]
 async fn keys_keep_their_order_and_routes_their_messages_whatever_is_killed() {
     let mut run = Run::new("routes");
-    let broker = BrokerProcess::start().await;
-    let gate = Gate::start(broker.address()).await;
     let setup = Setup {
         partitions: PARTITIONS,
         source_plugin: format!("keys = {KEYS}\nmax_in_flight = {IN_FLIGHT}"),
@@ -39,32 +36,23 @@ async fn keys_keep_their_order_and_routes_their_messages_whatever_is_killed() {
         has_sink: false,
         ..Setup::default()
     };
-    let flow = Flow::new(broker.address(), &gate.address(), setup).await;
-    let mut daemon = flow.home.start().await;
-    let mut havoc = Havoc {
-        broker,
-        gate,
-        flow: &flow,
-        request: Request::Send,
-    };
+    let mut havoc = Havoc::new(setup, Request::Send).await;
     let rounds = run.scaled(5, 60);
-    for round in 0..rounds {
-        flow.acked_to(flow.acked() + run.draw(1..400)).await;
-        tokio::time::sleep(run.moment(Duration::from_millis(20))).await;
-        daemon = havoc.strike(round, daemon, &mut run).await;
-    }
-    let end = flow.acked() + 300;
-    flow.end_at(end);
+    let daemon = havoc.rage(&mut run, rounds, 12).await;
+    let flow = &havoc.flow;
+    let end = flow.end_after(300);
     flow.acked_to(end).await;
-    let found = read(&flow, havoc.broker.address()).await;
+    at_rest(&daemon, SOURCE).await;
+    let found = read(flow, havoc.broker.address()).await;
     for Found { route, numbers, .. } in &found {
         let other = numbers.iter().find(|number| at(**number) != *route);
         assert_eq!(other, None, "a message on the route {route}");
     }
     assert_keys(&found);
-    let numbers = found.into_iter().flat_map(|found| found.numbers);
-    let most = rounds * IN_FLIGHT * flow.batch();
-    run.finish("", &Verdict::of(0..end, numbers), most);
+    let numbers = found.iter().flat_map(|found| found.numbers.clone());
+    let verdict = Verdict::of(0..end, numbers);
+    let verdict = verdict.in_partitions(found.into_iter().map(|found| found.numbers));
+    run.finish_each("", &verdict, rounds, IN_FLIGHT * flow.batch());
     daemon.interrupt().await;
 }
 

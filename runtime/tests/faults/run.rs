@@ -72,21 +72,36 @@ impl Run {
     }
 
     /// Prints the one line of this run, and fails when an id is missing or more came twice than may.
-    pub fn finish(&self, what: &str, verdict: &Verdict, most_duplicates: u64) {
-        let line = self.finish_lossy(what, verdict, most_duplicates);
-        let few: Vec<_> = verdict.missing.iter().take(20).collect();
-        assert!(verdict.missing.is_empty(), "{line}: {few:?}");
+    pub fn finish(&self, what: &str, verdict: &Verdict, most: u64) {
+        let line = self.finish_lossy(what, verdict, most);
+        assert_complete(&line, verdict);
     }
 
     /// As [`Run::finish`], where something may be missing. Returns the line.
-    pub fn finish_lossy(&self, what: &str, verdict: &Verdict, most_duplicates: u64) -> String {
+    pub fn finish_lossy(&self, what: &str, verdict: &Verdict, most: u64) -> String {
+        let line = self.line(what, verdict, &format!("at most {most}"));
+        assert!(verdict.duplicated <= most, "{line}");
+        line
+    }
+
+    /// As [`Run::finish`], where each of so many deaths may make so many messages come again.
+    pub fn finish_each(&self, what: &str, verdict: &Verdict, deaths: u64, each: u64) {
+        let (most, at_once) = (deaths * each, verdict.at_once);
+        let bounds = format!("at most {most}; at once {at_once} of {each}");
+        let line = self.line(what, verdict, &bounds);
+        assert!(verdict.duplicated <= most && at_once <= each, "{line}");
+        assert_complete(&line, verdict);
+    }
+
+    fn line(&self, what: &str, verdict: &Verdict, bounds: &str) -> String {
         let Verdict {
             ids,
             missing,
             duplicated,
+            ..
         } = verdict;
         let line = format!(
-            "{}{what}: tried {}, ids {ids}, missing {}, duplicated {duplicated} (at most {most_duplicates}), seed {}, {:.0?}",
+            "{}{what}: tried {}, ids {ids}, missing {}, duplicated {duplicated} ({bounds}), seed {}, {:.0?}",
             self.name,
             self.tried,
             missing.len(),
@@ -94,7 +109,6 @@ impl Run {
             self.started.elapsed(),
         );
         self.print(&line);
-        assert!(*duplicated <= most_duplicates, "{line}");
         assert!(*ids > 0 && self.tried > 0, "nothing was tried: {line}");
         line
     }
@@ -116,4 +130,9 @@ impl Run {
         file.and_then(|mut file| file.write_all(line.as_bytes()))
             .unwrap_or_else(|error| panic!("{path}: {error}"));
     }
+}
+
+fn assert_complete(line: &str, verdict: &Verdict) {
+    let few: Vec<_> = verdict.missing.iter().take(20).collect();
+    assert!(few.is_empty(), "{line}: {few:?}");
 }

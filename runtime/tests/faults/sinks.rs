@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    flow::{Flow, GROUP, SINK, SOURCE, Server, Setup},
+    flow::{Flow, GROUP, SINK, SOURCE, Server, Setup, counted},
     harness::{daemon::Daemon, gate::Gate},
     oracle::{self, Verdict},
     run::Run,
@@ -62,6 +62,9 @@ async fn what_fails_for_the_moment_arrives_in_order_and_before_its_offset() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         flow.settled(&daemon, end).await;
+        // However often it was handed over.
+        counted(&daemon, SOURCE, end).await;
+        counted(&daemon, SINK, end).await;
         oracle::assert_ordered(&oracle::ledger(&flow.ledger()));
         run.tried();
         total = total
@@ -120,6 +123,7 @@ async fn a_slow_sink_bounds_memory() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     flow.drained(&daemon).await;
+    counted(&daemon, SINK, batches * 100).await;
     run.tried();
     let what = format!(
         ", {} MB waiting, resident {} KiB, at most {} KiB",
@@ -162,6 +166,7 @@ async fn a_slow_broker_holds_a_source_back() {
         most = most.max(resident(&daemon));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    counted(&daemon, SOURCE, end).await;
     run.tried();
     let what = format!(
         ", resident {} KiB, at most {} KiB",
@@ -205,11 +210,10 @@ async fn an_error_for_the_moment_is_told_until_it_is_over() {
         flow.written(lines).await;
         run.tried();
     }
-    let end = flow.acked() + 200;
-    flow.end_at(end);
+    let end = flow.end_after(200);
     flow.settled(&daemon, end).await;
-    // A panic and a fatal error close the instance: what it had not settled comes again.
     run.finish(", source", &flow.of_source(end).await, 0);
-    run.finish(", sink", &flow.of_sink().await, 3 * flow.unstored());
+    // A panic and a fatal error close the instance: what it had not settled comes again.
+    run.finish_each(", sink", &flow.of_sink().await, 2, flow.unstored());
     daemon.interrupt().await;
 }

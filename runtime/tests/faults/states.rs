@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::{
-    flow::{Flow, SINK, SOURCE, Server, Setup},
+    flow::{Flow, SINK, SOURCE, Server, Setup, counted},
     oracle::Verdict,
     run::Run,
 };
@@ -132,11 +132,7 @@ async fn a_torn_save_costs_no_more_than_the_last_batch() {
     let end = flow.end_soon().await;
     let daemon = flow.home.start().await;
     flow.settled(&daemon, end).await;
-    run.finish(
-        ", source",
-        &flow.of_source(end).await,
-        rounds * flow.batch(),
-    );
+    run.finish_each(", source", &flow.of_source(end).await, rounds, flow.batch());
     run.finish(", sink", &flow.of_sink().await, 0);
     daemon.interrupt().await;
 }
@@ -195,9 +191,9 @@ async fn a_full_disk_holds_the_source_back_until_there_is_room() {
             .await;
         run.tried();
     }
-    let end = flow.acked() + 100;
-    flow.end_at(end);
+    let end = flow.end_after(100);
     flow.acked_to(end).await;
+    counted(&daemon, SOURCE, end).await;
     run.finish("", &flow.of_source(end).await, 0);
     daemon.interrupt().await;
 }

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -79,9 +79,7 @@ impl Home {
     /// Starts a daemon and waits until its API listens.
     pub async fn start(&self) -> Daemon {
         let mut daemon = self.spawn();
-        let line = daemon.stderr.wait_for("management API on http").await;
-        let at = line.find("http").unwrap();
-        daemon.api = line[at..].split_whitespace().next().unwrap().to_owned();
+        daemon.listening().await;
         daemon
     }
 
@@ -126,6 +124,17 @@ impl Daemon {
         &self.stderr
     }
 
+    /// Waits until the API of a daemon that was only spawned listens.
+    pub async fn listening(&mut self) {
+        let line = self.stderr.wait_for("management API on http").await;
+        let at = line.find("http").unwrap();
+        line[at..]
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .clone_into(&mut self.api);
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
@@ -136,7 +145,9 @@ impl Daemon {
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        reqwest::get(self.url(path))
+        client()
+            .get(self.url(path))
+            .send()
             .await
             .unwrap()
             .json()
@@ -146,7 +157,7 @@ impl Daemon {
 
     /// Posts nothing to a route: the status of the answer, and what it says.
     pub async fn post(&self, path: &str) -> (u16, Value) {
-        let request = reqwest::Client::new().post(self.url(path));
+        let request = client().post(self.url(path));
         let reply = request.timeout(PATIENCE).send().await.unwrap();
         (reply.status().as_u16(), reply.json().await.unwrap())
     }
@@ -219,6 +230,15 @@ impl Daemon {
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
+}
+
+/// Made once: that takes longer than a request. It keeps no connections, which belong to the runtime of one test.
+fn client() -> &'static reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+        client.build().unwrap()
+    })
 }
 
 impl Lines {

@@ -17,6 +17,7 @@ use iggy_connector_sdk::{
     source::{AckError, SourceMessage, SourceSender},
     source_connector,
 };
+use scripted::deed::perform;
 use serde::Deserialize;
 
 source_connector!(LedgerStream);
@@ -26,6 +27,9 @@ source_connector!(LedgerStream);
 pub struct Config {
     /// Gets a line for each start, and one with the number of each message that was settled.
     acked: PathBuf,
+    /// What happens when it is started (see `scripted::deed`).
+    #[serde(default)]
+    start: String,
 }
 
 /// The source.
@@ -91,6 +95,7 @@ impl Source for LedgerStream {
     }
 
     async fn start(&self, sender: SourceSender) -> Result<(), Error> {
+        perform(&self.config.start).await?;
         let ended = tokio::try_join!(
             self.requests(&sender),
             self.requests(&sender),
