@@ -348,6 +348,28 @@ async fn a_pause_delivers_what_was_taken_and_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn what_was_taken_before_there_is_a_connection_arrives_at_a_stop() {
+    let broker = Broker::embedded(|_| ()).await;
+    let topic = broker.topic(1).await;
+    let home = home(&broker, &topic);
+    let stopped = broker.stop().await;
+    let mut daemon = home.start().await;
+    let mut client = Client::connect(&home).await;
+    assert_eq!(client.ask("send one").await, "sent one");
+    status(&daemon, "retrying").await;
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.stderr().wait_for("a second signal exits").await;
+    let broker = stopped.start().await;
+    let ended = daemon.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", daemon.stderr().text());
+    let topic = Topic {
+        client: broker::client(broker.address()).await,
+        ..topic
+    };
+    assert_eq!(topic.texts(0).await, ["one"]);
+}
+
+#[tokio::test]
 async fn a_stop_while_the_broker_is_away_says_that_something_is_left() {
     for load in ["send one", "fill more-"] {
         let broker = Broker::embedded(|_| ()).await;

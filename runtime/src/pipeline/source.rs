@@ -39,7 +39,7 @@ use super::{
 use crate::config::spec::{self, Delivery};
 
 /// How long after a stop a source may be drained, with all the attempts that sending takes.
-const DRAIN: Duration = Duration::from_secs(5);
+pub const DRAIN: Duration = Duration::from_secs(5);
 
 /// One `[[streams]]` entry of a source.
 pub struct Output {
@@ -155,15 +155,20 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
         };
         let is_drained = delivered.is_ok() && settled.is_ok() && ended == Ok(More::No);
         if self.drains && stop.is_cancelled() && !is_drained {
-            warn!(
-                within = ?DRAIN,
-                "the source was not drained: what it still holds in memory is lost when it is closed"
-            );
+            tell_undrained();
         }
         [delivered, settled, ended.map(drop)]
             .into_iter()
             .try_for_each(|ended| ended.or_else(unless_stopped))
     }
+}
+
+/// Says that [`DRAIN`] was too short.
+pub fn tell_undrained() {
+    warn!(
+        within = ?DRAIN,
+        "the source was not drained: what it still holds in memory is lost when it is closed"
+    );
 }
 
 /// Ends the polls at the stop, and everything a while later.

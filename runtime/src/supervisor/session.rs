@@ -1,6 +1,8 @@
 //! Runs an open connector against the broker: connect, run the pipeline's loop, and connect again when the connection is lost, with the
 //! plugin open all the time. `open` calls it.
 
+use std::{convert::Infallible, time::Duration};
+
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,9 +15,13 @@ use crate::{
         self, Attempts, Counts, Failure, FailureKind,
         dead_letter::Sender,
         policy::{DeadLetters, Policy},
+        source::{DRAIN, tell_undrained},
     },
-    stream,
+    plugin, state, stream,
 };
+
+type Pipeline<'a> =
+    pipeline::source::Source<'a, plugin::Source, state::FileStore, stream::DeadLetters>;
 
 /// The attempts at keeping a connection to the broker.
 struct Session<'a> {
@@ -39,7 +45,7 @@ pub(super) async fn consume(sink: &Sink, run: &Run) -> Result<(), Failure> {
         monitor: &run.monitor,
         pausing: run.halt.pausing.clone(),
     };
-    let mut session = Session::new(&sink.built, run);
+    let mut session = Session::new(&sink.built, run, &run.halt.stop);
     loop {
         let ended = match until(&run.halt.stop, join(sink)).await {
             Ok(Some(consumer)) => {
@@ -50,7 +56,8 @@ pub(super) async fn consume(sink: &Sink, run: &Run) -> Result<(), Failure> {
             Ok(None) => return Ok(()),
             Err(failure) => Err(failure),
         };
-        if let Some(ended) = session.lost(ended).await {
+        let Err(failure) = ended else { return Ok(()) };
+        if let Some(ended) = session.lost(failure).await {
             return ended;
         }
     }
@@ -75,20 +82,60 @@ pub(super) async fn produce(source: &Source, run: &Run) -> Result<(), Failure> {
         benchmark: source.built.spec.benchmark,
         monitor: &run.monitor,
     };
-    let mut session = Session::new(&source.built, run);
+    let ended = produce_until(&run.halt.stop, source, &mut pipeline, run).await?;
+    if ended == Ended::Early && pipeline.drains {
+        // Without a connection nobody has asked for what it has taken. There is time to make one.
+        let over = CancellationToken::new();
+        let drained = tokio::select! {
+            biased;
+            never = cancel_after(DRAIN, &over) => match never {},
+            drained = produce_until(&over, source, &mut pipeline, run) => drained?,
+        };
+        if drained == Ended::Early {
+            tell_undrained();
+        }
+    }
+    Ok(())
+}
+
+/// How it ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// There was no connection when it was over.
+    Early,
+    Well,
+}
+
+/// Runs a source over one connection after the other; none is made any more when it is `over`.
+async fn produce_until(
+    over: &CancellationToken,
+    source: &Source,
+    pipeline: &mut Pipeline<'_>,
+    run: &Run,
+) -> Result<Ended, Failure> {
+    let mut session = Session::new(&source.built, run, over);
     loop {
-        let ended = match until(&run.halt.stop, reach(source)).await {
+        let ended = match until(over, reach(source)).await {
             Ok(Some(producer)) => {
                 session.connected();
                 pipeline.run(&producer, &run.halt.stop).await
             }
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(Ended::Early),
             Err(failure) => Err(failure),
         };
-        if let Some(ended) = session.lost(ended).await {
-            return ended;
+        let Err(failure) = ended else {
+            return Ok(Ended::Well);
+        };
+        if let Some(ended) = session.lost(failure).await {
+            return ended.map(|()| Ended::Early);
         }
     }
+}
+
+async fn cancel_after(time: Duration, token: &CancellationToken) -> Infallible {
+    tokio::time::sleep(time).await;
+    token.cancel();
+    std::future::pending().await
 }
 
 async fn join(sink: &Sink) -> Result<stream::Consumer, Failure> {
@@ -128,10 +175,11 @@ async fn until<T>(
 }
 
 impl<'a> Session<'a> {
-    fn new(built: &Built, run: &'a Run) -> Self {
+    /// Attempts are made until it is `over`.
+    fn new(built: &Built, run: &'a Run, over: &'a CancellationToken) -> Self {
         let retry = built.spec.retry.without_end();
         Self {
-            attempts: Attempts::new("connect", retry, &run.monitor, &run.halt.stop),
+            attempts: Attempts::new("connect", retry, &run.monitor, over),
             before: run.monitor.counters.read(),
             run,
         }
@@ -144,11 +192,8 @@ impl<'a> Session<'a> {
             .send_modify(|progress| progress.is_connected = true);
     }
 
-    /// Says how the connection ended, or waits and returns `None` when it is to be made again.
-    async fn lost(&mut self, ended: Result<(), Failure>) -> Option<Result<(), Failure>> {
-        let Err(failure) = ended else {
-            return Some(Ok(()));
-        };
+    /// Waits and returns `None` when the connection is to be made again. Otherwise it is over, or it has failed for good.
+    async fn lost(&mut self, failure: Failure) -> Option<Result<(), Failure>> {
         let counts = self.run.monitor.counters.read();
         if counts.progressed(&self.before) {
             self.attempts.done();

@@ -122,7 +122,12 @@ async fn a_kill_loses_nothing_of_what_a_sink_gathers() {
 async fn a_stop_loses_and_repeats_nothing_of_what_a_sink_gathers() {
     let mut run = Run::new("buffer_stop");
     let server = Server::start().await;
-    let flow = Flow::new(server.address(), server.address(), setup("delay_ms = 2")).await;
+    let flow = Flow::new(
+        server.address(),
+        server.address(),
+        setup("delay_ms = 2\nanswer_ms = 2"),
+    )
+    .await;
     for _ in 0..run.scaled(5, 50) {
         let mut daemon = flow.home.start().await;
         let lines = flow.taken().len() + run.draw(1..300) as usize;
@@ -141,7 +146,12 @@ async fn a_stop_loses_and_repeats_nothing_of_what_a_sink_gathers() {
 async fn a_pause_has_everything_written_that_a_sink_gathers() {
     let mut run = Run::new("buffer_pause");
     let server = Server::start().await;
-    let flow = Flow::new(server.address(), server.address(), setup("delay_ms = 2")).await;
+    let flow = Flow::new(
+        server.address(),
+        server.address(),
+        setup("delay_ms = 2\nanswer_ms = 2"),
+    )
+    .await;
     let daemon = flow.home.start().await;
     for _ in 0..run.scaled(5, 50) {
         let lines = flow.taken().len() + run.draw(1..300) as usize;

@@ -40,6 +40,9 @@ async fn come_and_go(run: &mut Run, rounds: u64, is_killed: impl Fn(&mut Run) ->
     let member = Setup {
         has_sink: true,
         has_source: false,
+        // Something is gathered and something is with the plugin when a partition is lost.
+        stream: "batch_timeout = \"5ms\"".to_owned(),
+        sink_plugin: "delay_ms = 1\nanswer_ms = 1".to_owned(),
         ..setup
     };
     let members = [
@@ -54,12 +57,21 @@ async fn come_and_go(run: &mut Run, rounds: u64, is_killed: impl Fn(&mut Run) ->
         let lines = taken(&members) + run.draw(1..300) as usize;
         eventually(true, async || taken(&members) >= lines).await;
         tokio::time::sleep(run.moment(Duration::from_millis(20))).await;
-        let is_killed = is_killed(run);
-        kills += u64::from(is_killed);
-        leave(daemons[one].take().unwrap(), is_killed).await;
+        let kills_one = is_killed(run);
+        kills += u64::from(kills_one);
+        leave(daemons[one].take().unwrap(), kills_one).await;
         // Sometimes the other one is alone for a while, sometimes it hardly notices.
         tokio::time::sleep(run.moment(Duration::from_millis(200))).await;
-        daemons[one] = Some(members[one].home.spawn());
+        let joining = members[one].home.spawn();
+        if is_killed(run) {
+            // In the moment in which it loses partitions to the one that joins.
+            joining.stderr().wait_for("assigned by the consumer").await;
+            tokio::time::sleep(run.moment(Duration::from_millis(10))).await;
+            kills += 1;
+            leave(daemons[1 - one].take().unwrap(), true).await;
+            daemons[1 - one] = Some(members[1 - one].home.spawn());
+        }
+        daemons[one] = Some(joining);
         run.tried();
     }
     let end = feed.end_after(1_000);

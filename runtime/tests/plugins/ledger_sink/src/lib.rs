@@ -37,6 +37,8 @@ pub struct Config {
     token: Secret,
     /// Each write takes so long.
     delay_ms: u64,
+    /// Nothing is heard of a write for so long after it.
+    answer_ms: u64,
     /// So many batches of a partition may be with it before the first is settled; 0 counts as 1.
     unsettled: u32,
     /// It gathers so many messages for one write; 0: it writes each batch at once. Poison is not looked for then.
@@ -89,6 +91,7 @@ struct Ledger {
     file: Mutex<Option<File>>,
     calls: AtomicU64,
     delay: Duration,
+    answer: Duration,
     failures: u64,
     failure: Failure,
     retry_after: Duration,
@@ -99,6 +102,7 @@ impl LedgerSink {
     pub fn new(_id: u32, config: Config) -> Self {
         let ledger = Ledger {
             delay: Duration::from_millis(config.delay_ms),
+            answer: Duration::from_millis(config.answer_ms),
             failures: config.failures,
             failure: config.failure,
             retry_after: Duration::from_millis(config.retry_after_ms),
@@ -135,11 +139,13 @@ impl LedgerSink {
             return self.lines.deliver(self.lines(batch)).await;
         }
         let ledger = self.lines.writer();
-        ledger.wait().await;
-        match ledger.fails() {
+        wait(ledger.delay).await;
+        let written = match ledger.fails() {
             true => ledger.fail(&self.lines(batch)),
             false => self.take(batch),
-        }
+        };
+        wait(ledger.answer).await;
+        written
     }
 
     fn take(&self, batch: &Batch<'_>) -> Result<(), Error> {
@@ -173,12 +179,6 @@ impl Ledger {
             .ok_or_else(|| Error::fatal("consumed before it was opened"))?;
         file.write_all(lines.concat().as_bytes())
             .map_err(|error| Error::WriteFailure(error.to_string()))
-    }
-
-    async fn wait(&self) {
-        if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay).await;
-        }
     }
 
     /// Whether this call is one of those that fail, so many before each that does not.
@@ -217,11 +217,19 @@ impl Writer for Ledger {
     type Record = String;
 
     async fn write(&self, lines: &[String]) -> Result<(), Error> {
-        self.wait().await;
-        match self.fails() {
+        wait(self.delay).await;
+        let written = match self.fails() {
             true => self.fail(lines),
             false => self.append(lines),
-        }
+        };
+        wait(self.answer).await;
+        written
+    }
+}
+
+async fn wait(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
     }
 }
 

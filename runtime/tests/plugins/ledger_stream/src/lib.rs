@@ -9,6 +9,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,6 +28,9 @@ source_connector!(LedgerStream);
 pub struct Config {
     /// Gets a line for each start, and one with the number of each message that was settled.
     acked: PathBuf,
+    /// It does not wait until a message is settled, and writes its number down when it was sent.
+    #[serde(default)]
+    volatile: bool,
     /// What happens when it is started (see `scripted::deed`).
     #[serde(default)]
     start: String,
@@ -67,13 +71,27 @@ impl LedgerStream {
     async fn requests(&self, sender: &SourceSender) -> Result<(), Error> {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            match sender.send_acked(SourceMessage::from_number(number)).await {
-                Ok(receipt) if receipt.is_delivered() => self.note(&format!("{number} .\n"))?,
-                // Not acknowledged: the client would ask again.
-                Ok(_) | Err(AckError::Nacked) => {}
-                Err(error) => return Err(error.into()),
+            match self.config.volatile {
+                true => self.send(number, sender).await?,
+                false => self.send_acked(number, sender).await?,
             }
         }
+    }
+
+    async fn send_acked(&self, number: u64, sender: &SourceSender) -> Result<(), Error> {
+        match sender.send_acked(SourceMessage::from_number(number)).await {
+            Ok(receipt) if receipt.is_delivered() => self.note(&format!("{number} .\n")),
+            // Not acknowledged: the client would ask again.
+            Ok(_) | Err(AckError::Nacked) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn send(&self, number: u64, sender: &SourceSender) -> Result<(), Error> {
+        sender.send(SourceMessage::from_number(number)).await?;
+        self.note(&format!("{number} .\n"))?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
     }
 }
 
