@@ -215,9 +215,12 @@ impl Trial {
     }
 
     fn is_as_expected(&self) -> bool {
-        let status = self.home.handle.snapshot().status;
+        let snapshot = self.home.handle.snapshot();
+        let status = snapshot.status;
         let (open, running) = (self.open(), self.running());
+        // With another attempt to come it is not at rest.
         status == self.model.expected()
+            && snapshot.next_attempt.is_none()
             && running == usize::from(status == Status::Running)
             && match status {
                 Status::Running => open == 1,
