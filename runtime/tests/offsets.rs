@@ -18,6 +18,9 @@ use harness::{
     daemon::{Daemon, Home, PATIENCE},
     reader::Reader,
 };
+use iggy::prelude::{
+    IggyByteSize, MaxTopicSize, StreamClient as _, TopicClient as _, TopicCreateOptions,
+};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -494,6 +497,79 @@ async fn a_broker_that_is_down_or_frozen_is_told_and_holds_nobody_up() {
         .await;
     let done = reset(&daemon, &Method::PUT, Some(&to_first)).await;
     assert_eq!(done["replayed"], 5, "{done}");
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_place_that_has_expired_is_drawn_to_the_first_message_that_is_there() {
+    let broker = Broker::embedded(|config| {
+        config.segment_size = 64 * 1024;
+        config.retention_interval = Duration::from_millis(20);
+    })
+    .await;
+    let topic = broker.missing_topic().await;
+    topic.client.create_stream(&topic.stream).await.unwrap();
+    let options = TopicCreateOptions {
+        partitions_count: Some(1),
+        max_topic_size: Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024))),
+        ..TopicCreateOptions::default()
+    };
+    let stream = topic.stream_id();
+    let created = topic.client.create_topic(&stream, &topic.name, &options);
+    created.await.unwrap();
+    let filling = "x".repeat(1_000);
+    for batch in 0..20 {
+        let numbers = batch * 50..(batch + 1) * 50;
+        topic
+            .send(0, numbers.map(|number| format!("{number} {filling}")))
+            .await;
+    }
+    // Until the broker has removed what it is going to.
+    let (mut first, mut looks) = (0, 0);
+    let is_settled = async || {
+        let now = topic.read(0).await[0].header.offset;
+        looks = if std::mem::replace(&mut first, now) == now {
+            looks + 1
+        } else {
+            0
+        };
+        now > 200 && looks > 40
+    };
+    eventually(true, is_settled).await;
+    let home = home(
+        &topic,
+        broker.address(),
+        "enabled = false",
+        "start_from = \"next\"",
+    );
+    let daemon = home.start().await;
+    let (status, answer) = put(&daemon, DRY_RUN, &json!({ "to": "offset:0" })).await;
+    assert_eq!(status, 200, "{answer}");
+    let first = answer["partitions"][0]["to"].as_u64().unwrap();
+    assert!(first > 0 && answer["replayed"] == 1_000 - first, "{answer}");
+    let to_first = reset(&daemon, &Method::PUT, Some(&json!({ "to": "first" }))).await;
+    assert_eq!(to_first["replayed"], 1_000 - first, "{to_first}");
+    ask(&daemon, SINK, "start", "running").await;
+    caught_up(&daemon).await;
+    assert_eq!(written_since(&home, 0), held(0, first..1_000));
+    assert_eq!(daemon.stats("lines").await["messages_expired"], 0);
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_has_no_partitions_and_is_not_made() {
+    let broker = Broker::start().await;
+    let topic = broker.missing_topic().await;
+    let home = home(&topic, broker.address(), "enabled = false", "");
+    let daemon = home.start().await;
+    let nothing = json!({ "lag": 0, "partitions": [] });
+    assert_eq!(daemon.get(OFFSETS).await, nothing);
+    let done = reset(&daemon, &Method::PUT, Some(&json!({ "to": "first" }))).await;
+    assert_eq!(done["partitions"], json!([]), "{done}");
+    reset(&daemon, &Method::DELETE, None).await;
+    let (status, answer) = put(&daemon, OFFSETS, &json!({ "to": "first", "partition": 0 })).await;
+    assert_eq!(status, 422, "{answer}");
+    assert_eq!(daemon.get(OFFSETS).await, nothing);
     daemon.interrupt().await;
 }
 

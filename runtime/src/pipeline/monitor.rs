@@ -232,8 +232,8 @@ impl Monitor {
         (lag != UNKNOWN).then_some(lag)
     }
 
-    /// Nobody looks any more how far it is behind. Called by the supervisor.
-    pub fn at_rest(&self) {
+    /// Nobody looks any more how far it lags behind. Called by the supervisor.
+    pub fn forget_lag(&self) {
         self.lag.store(UNKNOWN, Ordering::Relaxed);
     }
 

@@ -70,6 +70,7 @@ impl From<NotMoved> for NotReset {
             NotMoved::InUse(reason) => Self::InUse(reason),
             NotMoved::Unknown(reason) => Self::Unknown(reason),
             NotMoved::Failed(failure) => Self::Unreachable(failure),
+            NotMoved::State(failure) => Self::State(failure),
         }
     }
 }

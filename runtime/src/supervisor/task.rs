@@ -343,7 +343,7 @@ impl<O: Opener> Task<O> {
             self.reporter.status(Status::Stopping);
         }
         self.reporter.status(Status::Stopped);
-        self.signs.monitor.at_rest();
+        self.signs.monitor.forget_lag();
     }
 
     /// The connector has failed; its restart policy says when it is started again.

@@ -68,8 +68,12 @@ impl Groups {
         if let Some(memory) = folders("memory") {
             return Self {
                 memory,
+                // What a limited group uses can be told only where both controllers have the same groups.
+                cpuacct: match path_of(&own, Some("cpu")) == path_of(&own, Some("cpuacct")) {
+                    true => folders("cpuacct").unwrap_or_default(),
+                    false => Vec::new(),
+                },
                 cpu: folders("cpu").unwrap_or_default(),
-                cpuacct: folders("cpuacct").unwrap_or_default(),
                 version: Version::One,
             };
         }

@@ -91,6 +91,9 @@ pub enum NotMoved {
     Unknown(String),
     #[error("{0}")]
     Failed(Failure),
+    /// What the sink has saved could not be forgotten.
+    #[error("{0}")]
+    State(Failure),
 }
 
 impl From<Failure> for NotMoved {
@@ -272,7 +275,7 @@ impl Offsets {
         let concerned: Vec<_> = self.concerned(moves).map(|(member, _)| member).collect();
         let forgetting = async {
             self.join(&concerned, moves).await?;
-            first.await?;
+            first.await.map_err(NotMoved::State)?;
             for (done, (member, one)) in paired(&concerned, moves).enumerate() {
                 let deleted = self.delete(member, one.place.partition).await;
                 deleted.map_err(|failure| partly(failure, done, moves.len()))?;

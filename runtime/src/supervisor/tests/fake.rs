@@ -61,7 +61,7 @@ pub(super) struct World {
     pub(super) opened: AtomicUsize,
     pub(super) pauses: AtomicUsize,
     pub(super) resets: AtomicUsize,
-    /// A reset ends when it is told so.
+    /// A reset that is held ends when it is told so.
     pub(super) resetting: Notify,
 }
 
@@ -75,6 +75,7 @@ pub(super) struct Script {
     pub(super) turns: u32,
     /// What is in flight does not end when it is told to.
     pub(super) is_stuck: bool,
+    pub(super) holds_resets: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,7 @@ impl Default for Script {
             health: Health::Good,
             turns: 0,
             is_stuck: false,
+            holds_resets: false,
         }
     }
 }
@@ -177,7 +179,10 @@ impl Opener for Arc<World> {
             0,
             "reset while it runs"
         );
-        self.resetting.notified().await;
+        self.turn().await;
+        if self.script().holds_resets {
+            self.resetting.notified().await;
+        }
         assert_eq!(
             self.running.load(Ordering::SeqCst),
             0,

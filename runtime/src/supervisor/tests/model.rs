@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::fake::{Deed, Home, Opens, PATIENCE};
-use crate::supervisor::{Refused, Request, Status, Target};
+use crate::supervisor::{Manner, Refused, Request, Reset, Status, Target};
 
 /// How often a task that is at rest is looked at before it is believed.
 const LOOKS: u32 = 40;
@@ -19,6 +19,8 @@ const LOOKS: u32 = 40;
 #[derive(Clone, Debug)]
 enum Act {
     Request(Request),
+    /// Changes nothing of what the model knows, whether it is done or refused.
+    Reset,
     /// Lets the task work for a while.
     Yield(u32),
     /// How opens go from now on.
@@ -55,6 +57,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     ]);
     let act = prop_oneof![
         12 => requests.prop_map(Act::Request),
+        2 => Just(Act::Reset),
         3 => (0..30_u32).prop_map(Act::Yield),
         2 => opens.prop_map(Act::Opens),
         1 => any::<bool>().prop_map(Act::ClosesBadly),
@@ -101,6 +104,10 @@ impl Trial {
     async fn perform(mut self, act: Act) -> Self {
         match act {
             Act::Request(request) => self.request(request).await,
+            Act::Reset => {
+                let handle = self.home.handle.clone();
+                tokio::spawn(async move { handle.reset(Reset::Forget, Manner::Real).await });
+            }
             Act::Yield(times) => {
                 for _ in 0..times {
                     yield_now().await;

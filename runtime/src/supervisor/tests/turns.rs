@@ -328,6 +328,7 @@ async fn is_resetting(home: &Home, resets: usize) {
 #[tokio::test]
 async fn a_reset_is_refused_unless_it_is_at_rest_and_commands_wait_for_one_that_is_under_way() {
     let home = Home::new("");
+    home.world.change(|script| script.holds_resets = true);
     home.until(is(Status::Running)).await;
     let refused = forgotten(&home).await.unwrap().unwrap_err();
     assert!(
@@ -360,6 +361,7 @@ async fn a_reset_is_refused_unless_it_is_at_rest_and_commands_wait_for_one_that_
 #[tokio::test]
 async fn the_end_of_the_daemon_ends_a_reset() {
     let home = Home::new("");
+    home.world.change(|script| script.holds_resets = true);
     home.until(is(Status::Running)).await;
     home.handle.request(Request::Stop).await.unwrap();
     home.until(is(Status::Stopped)).await;

@@ -134,6 +134,26 @@ fn a_group_of_version_1_bounds_memory_and_time() {
 }
 
 #[test]
+fn what_another_group_used_is_not_taken_for_that_of_the_limited_one() {
+    let mounts = "32 31 0:29 / /cpu rw - cgroup cgroup rw,cpu\n33 31 0:30 / /acct rw - cgroup cgroup rw,cpuacct\n\
+                  35 31 0:32 / /memory rw - cgroup cgroup rw,memory\n";
+    for (own, used) in [
+        ("3:memory:/a\n2:cpuacct:/\n1:cpu:/a\n", None),
+        ("3:memory:/a\n2:cpuacct:/a\n1:cpu:/a\n", Some(5)),
+    ] {
+        let (groups, _dir) = groups(&[
+            ("proc/self/mountinfo", mounts),
+            ("proc/self/cgroup", own),
+            ("cpu/a/cpu.cfs_quota_us", "50000"),
+            ("cpu/a/cpu.cfs_period_us", "100000"),
+            ("acct/a/cpuacct.usage", "5000"),
+            ("acct/cpuacct.usage", "9000000"),
+        ]);
+        assert_eq!(groups.cpu(2).map(|cpu| cpu.used), used, "{own}");
+    }
+}
+
+#[test]
 fn a_container_that_sees_its_own_part_of_the_hierarchy_finds_its_group_at_the_mount() {
     let mounts =
         "35 31 0:32 /docker/abc /sys/fs/cgroup/memory\\040here ro - cgroup cgroup rw,memory\n";
