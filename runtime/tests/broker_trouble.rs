@@ -148,6 +148,41 @@ async fn a_broker_that_answers_nothing_is_told_and_gone_on_with() {
 }
 
 #[tokio::test]
+async fn a_broker_that_stops_taking_a_large_batch_is_told_and_gone_on_with() {
+    let broker = BrokerProcess::start().await;
+    let topic = missing_topic(broker.address()).await;
+    // Each batch is more than what lies in sockets.
+    let source = format!(
+        "[sources.{SOURCE}]\npath = \"libledger_source\"\n{RETRY}\n[[sources.{SOURCE}.streams]]\nstream = \"{}\"\n\
+         topic = \"{}\"\nschema = \"raw\"\n[sources.{SOURCE}.plugin_config]\nbatch = 2\nsize = 20_000_000\nuntil = \"until\"\n\
+         acked = \"acked\"\n",
+        topic.stream, topic.name,
+    );
+    let mut home = Home::new(&source);
+    home.set("IGGY_CONNECTORS_IGGY_ADDRESS", broker.address());
+    let until =
+        |number: u64| std::fs::write(home.path().join("until"), number.to_string()).unwrap();
+    until(2);
+    let daemon = home.start().await;
+    let sent = async |count: u64| {
+        daemon
+            .wait_for_stats(SOURCE, |stats| stats["messages_sent"] == count)
+            .await
+    };
+    sent(2).await;
+    broker.signal(Signal::STOP);
+    until(4);
+    told(&daemon, SOURCE, "request_timeout").await;
+    broker.signal(Signal::CONT);
+    sent(4).await;
+    running(&daemon, SOURCE).await;
+    let found = topic.texts(0).await;
+    let found: BTreeSet<_> = found.iter().map(|text| &text[..1]).collect();
+    assert_eq!(found, BTreeSet::from(["0", "1", "2", "3"]));
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
 async fn a_daemon_ends_while_its_broker_answers_nothing() {
     let broker = BrokerProcess::start().await;
     let topic = missing_topic(broker.address()).await;

@@ -101,6 +101,19 @@ fn wrong_values_of_the_runtime_are_refused() {
             "`iggy.embedded.segment_size`: a number of bytes is expected, for example \"256 MiB\" or 4096",
         ),
         (
+            "[iggy]\nrequest_timeout = '31s'",
+            "`iggy.request_timeout`: at most 30s is expected; Iggy's client gives a request up then: send or read less at once, with \
+             a smaller `batch_length`",
+        ),
+        (
+            "[iggy]\nrequest_timeout = '0s'",
+            "`iggy.request_timeout`: more than zero is expected",
+        ),
+        (
+            "[iggy.embedded]\nenabled = true\npoll_hold = '10s'",
+            "`iggy.embedded.poll_hold`: shorter than `iggy.request_timeout` is expected; make it shorter",
+        ),
+        (
             "[iggy.embedded]\nmax_connections = 0",
             "`iggy.embedded.max_connections`: at least 1 is expected",
         ),

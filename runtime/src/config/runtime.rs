@@ -43,6 +43,8 @@ pub(super) struct Iggy {
     pub(super) password: Secret,
     /// Personal access token; wins over user and password. `file:<path>` reads it from a file.
     pub(super) token: Secret,
+    /// How long one request may take; at most 30s, and longer on a slow link. A request that is not answered by then is sent again.
+    pub(super) request_timeout: HumanDuration,
     pub(super) tls: IggyTls,
     pub(super) embedded: Embedded,
 }
@@ -251,6 +253,7 @@ impl Default for Iggy {
             username: "iggy".into(),
             password: "iggy".into(),
             token: Secret::default(),
+            request_timeout: HumanDuration::secs(10),
             tls: IggyTls::default(),
             embedded: Embedded::default(),
         }

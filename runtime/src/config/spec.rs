@@ -32,6 +32,8 @@ pub struct Iggy {
     pub password: SecretString,
     /// Personal access token; wins over user and password.
     pub token: Option<SecretString>,
+    /// Of one request.
+    pub request_timeout: Duration,
     pub tls: Option<IggyTls>,
     /// The broker in this process, when enabled.
     pub embedded: Option<Embedded>,
@@ -49,6 +51,7 @@ impl std::fmt::Debug for Iggy {
             .field("username", &self.username)
             .field("password", &self.password)
             .field("token", &self.token)
+            .field("request_timeout", &self.request_timeout)
             .field("tls", &self.tls)
             .field("embedded", &self.embedded)
             .finish()

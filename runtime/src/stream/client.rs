@@ -4,12 +4,16 @@
 //! The transport client is used as it is, without the heartbeats and reconnects that the high-level client adds: it takes one
 //! request at a time, so that a heartbeat beside a slow request would only wait, and its own reconnects block a request past
 //! every deadline. Each exchange runs in a task of its own: a request whose future is dropped is finished in the background
-//! before the next one starts, so that dropping one never mixes up replies.
+//! before the next one starts, so that dropping one never mixes up replies. `transport` bounds each of them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use iggy::prelude::{Client as _, SystemClient, TcpClient};
-use iggy_common::IggyError;
+use iggy::prelude::{Client as _, SystemClient};
+use iggy_common::{IggyError, TcpClientConfig};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
@@ -19,6 +23,7 @@ use tracing::{debug, info};
 use super::{
     error::{failure, is_refused_login},
     settings::Settings,
+    transport::Transport,
 };
 use crate::{
     config::spec,
@@ -33,16 +38,18 @@ const PAUSES: [Duration; 3] = [
 ];
 /// A host that drops packets, and a server of another protocol, never answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request that is never answered keeps the connection busy for half a minute, and is not waited for.
+/// Closing waits for the request that is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const DIAGNOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to Iggy that is signed in.
 pub struct Client {
-    tcp: TcpClient,
+    /// The connection of the moment; each attempt at one begins anew.
+    transport: RwLock<Arc<Transport>>,
+    config: Arc<TcpClientConfig>,
+    request_timeout: Duration,
     address: Arc<str>,
     identity: String,
-    tls: bool,
     /// Who connects, for logs.
     name: String,
 }
@@ -57,16 +64,16 @@ impl Client {
     pub async fn connect(iggy: &spec::Iggy, name: &str) -> Result<Self, Failure> {
         let Settings { tcp, identity } = Settings::new(iggy)?;
         let address: Arc<str> = tcp.server_address.as_str().into();
-        let tls = tcp.tls_enabled;
-        let tcp = TcpClient::create(Arc::new(tcp))
+        let config = Arc::new(tcp);
+        let request_timeout = iggy.request_timeout;
+        let transport = Transport::new(config.clone(), request_timeout)
             .map_err(|error| failure(format!("Iggy at {address}"), &error))?;
-        // Nobody reads the client's events. Full, their channel would make a later reconnect wait for ever.
-        tcp.subscribe_events().await.set_overflow(true);
         let client = Self {
-            tcp,
+            transport: RwLock::new(Arc::new(transport)),
+            config,
+            request_timeout,
             address,
             identity,
-            tls,
             name: name.to_owned(),
         };
         client.first_connect().await?;
@@ -81,14 +88,20 @@ impl Client {
 
     /// How the broker numbers this connection.
     pub(super) async fn number(&self) -> Result<u32, Failure> {
-        let me = self.tcp.get_me().await;
+        let me = self.tcp().get_me().await;
         let me = me.map_err(|error| failure(self.doing("look up this client"), &error))?;
         Ok(me.client_id)
     }
 
     /// What requests are sent with.
-    pub(super) fn tcp(&self) -> &TcpClient {
-        &self.tcp
+    pub(super) fn tcp(&self) -> Arc<Transport> {
+        let transport = self.transport.read();
+        transport.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether requests are of no use before a reconnect.
+    pub(super) fn is_lost(&self) -> bool {
+        self.tcp().is_lost()
     }
 
     /// `poll orders/new of Iggy at localhost:8090`, to begin an error with.
@@ -99,7 +112,6 @@ impl Client {
     /// Drops what is left of the connection and makes a new one, in one attempt. Memberships do not survive it. Only one
     /// reconnect may run at a time.
     pub(super) async fn reconnect(&self) -> Result<(), Failure> {
-        self.disconnect().await;
         self.attempt(Instant::now() + CONNECT_TIMEOUT).await?;
         info!(name = self.name, address = %self.address, "reconnected to Iggy");
         Ok(())
@@ -107,7 +119,11 @@ impl Client {
 
     /// Ends the connection; the broker takes its sender out of every group.
     pub(super) async fn close(self) {
-        if let Ok(Err(error)) = timeout(CLOSE_TIMEOUT, self.tcp.shutdown()).await {
+        let transport = self.tcp();
+        if transport.is_lost() {
+            return;
+        }
+        if let Ok(Err(error)) = timeout(CLOSE_TIMEOUT, transport.shutdown()).await {
             debug!(name = self.name, %error, "closing the connection to Iggy");
         }
     }
@@ -125,24 +141,34 @@ impl Client {
             if Instant::now() >= deadline {
                 break;
             }
-            self.disconnect().await;
         }
         Err(last.unwrap_or_else(|| Failure::transient(self.unanswered())))
     }
 
     async fn attempt(&self, deadline: Instant) -> Result<(), Failure> {
+        let transport = self.begin()?;
         let left = deadline.saturating_duration_since(Instant::now());
-        match timeout(left, self.tcp.connect()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.explain(error).await),
-            Err(_elapsed) => Err(Failure::transient(self.unanswered())),
-        }
+        let failed = match timeout(left, transport.connect()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => self.explain(error).await,
+            Err(_elapsed) => Failure::transient(self.unanswered()),
+        };
+        transport.give_up();
+        Err(failed)
     }
 
-    async fn disconnect(&self) {
-        if let Ok(Err(error)) = timeout(CLOSE_TIMEOUT, self.tcp.disconnect()).await {
-            debug!(name = self.name, %error, "dropping the connection to Iggy");
-        }
+    /// Puts a connection that is still to be made in the place of the last one, which ends unless it owes an answer.
+    fn begin(&self) -> Result<Arc<Transport>, Failure> {
+        let fresh = Transport::new(self.config.clone(), self.request_timeout)
+            .map_err(|error| failure(format!("Iggy at {}", self.address), &error))?;
+        let fresh = Arc::new(fresh);
+        let mut place = self
+            .transport
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        place.give_up();
+        *place = fresh.clone();
+        Ok(fresh)
     }
 
     async fn explain(&self, error: IggyError) -> Failure {
@@ -166,7 +192,7 @@ impl Client {
             Ok(Err(error)) => format!(
                 "cannot reach Iggy at {address}: {error}; is it running, and is `[iggy] address` right?"
             ),
-            Ok(Ok(_)) if self.tls => {
+            Ok(Ok(_)) if self.config.tls_enabled => {
                 format!(
                     "no TLS with Iggy at {address}: check that it expects TLS, and `[iggy.tls] ca_file` and `domain`"
                 )

@@ -23,7 +23,7 @@ pub(super) fn unreachable(failure: Failure) -> Failure {
     }
 }
 
-/// Whether the connection, or the session on it, is gone.
+/// Whether the connection, or the session on it, is gone, or of no more use because a request on it was not answered in time.
 pub(super) fn is_lost(error: &IggyError) -> bool {
     matches!(
         error,
@@ -35,6 +35,7 @@ pub(super) fn is_lost(error: &IggyError) -> bool {
             | IggyError::StaleClient
             | IggyError::Unauthenticated
             | IggyError::ConnectionClosed
+            | IggyError::TaskTimeout
     )
 }
 
@@ -128,10 +129,11 @@ fn kind(error: &IggyError) -> FailureKind {
 
 /// The client rebuilds errors from their code alone, so that names and ids in its own texts are made up.
 fn reason(error: &IggyError) -> String {
-    if is_lost(error) && !matches!(error, IggyError::Unauthenticated) {
-        return "the connection was lost".to_owned();
-    }
     let reason = match error {
+        // The transport says so, and no broker.
+        IggyError::TaskTimeout => "no answer within `[iggy] request_timeout`",
+        IggyError::Unauthenticated => "the session has ended",
+        error if is_lost(error) => "the connection was lost",
         IggyError::StreamIdNotFound(..) | IggyError::StreamNameNotFound(..) => {
             "the stream does not exist"
         }
@@ -144,7 +146,6 @@ fn reason(error: &IggyError) -> String {
         IggyError::ConsumerGroupPartitionNotOwned(..) => {
             "the partition belongs to another member of the consumer group"
         }
-        IggyError::Unauthenticated => "the session has ended",
         IggyError::Unauthorized => "the user lacks the permission",
         IggyError::InvalidTlsCertificatePath => "the file in `[iggy.tls] ca_file` cannot be read",
         IggyError::InvalidTlsCertificate => {
@@ -170,6 +171,11 @@ mod tests {
     fn failures_say_what_can_be_done_and_name_no_made_up_ids() {
         check(8, FailureKind::Transient, "the connection was lost");
         check(31, FailureKind::Transient, "the connection was lost");
+        check(
+            12001,
+            FailureKind::Transient,
+            "no answer within `[iggy] request_timeout`",
+        );
         check(41, FailureKind::Transient, "the user lacks the permission");
         check(1009, FailureKind::Transient, "the stream does not exist");
         check(2010, FailureKind::Transient, "the topic does not exist");

@@ -8,6 +8,7 @@ mod error;
 mod producer;
 mod settings;
 mod topics;
+mod transport;
 
 pub use client::Client;
 pub use consumer::{

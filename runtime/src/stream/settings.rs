@@ -113,6 +113,7 @@ mod tests {
             username: "alice".to_owned(),
             password: SecretString::from("secret"),
             token: None,
+            request_timeout: Duration::from_secs(10),
             tls: None,
             embedded: None,
         }

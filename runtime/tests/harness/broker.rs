@@ -249,6 +249,7 @@ pub fn iggy_at(address: &str) -> spec::Iggy {
         username: "iggy".to_owned(),
         password: SecretString::from("iggy"),
         token: None,
+        request_timeout: Duration::from_secs(10),
         tls: None,
         embedded: None,
     }

@@ -1,4 +1,4 @@
-//! A TCP proxy before a broker that breaks connections when told to, or speaks TLS.
+//! A TCP proxy before a broker that breaks connections when told to, stops reading and answering, or speaks TLS.
 
 use std::{
     net::SocketAddr,
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, watch},
     task::JoinHandle,
 };
 use tokio_rustls::{
@@ -39,6 +39,8 @@ struct Rules {
     /// The next answer is lost, together with its connection.
     is_swallowing: AtomicBool,
     cut: Notify,
+    /// Nothing is read and nothing answered.
+    frozen: watch::Sender<bool>,
     /// Bytes of requests so far.
     passed: AtomicU64,
 }
@@ -82,6 +84,7 @@ impl Proxy {
             requests: AtomicI64::new(-1),
             is_swallowing: AtomicBool::new(false),
             cut: Notify::new(),
+            frozen: watch::channel(false).0,
             passed: AtomicU64::new(0),
         });
         Self {
@@ -114,6 +117,16 @@ impl Proxy {
         self.rules.is_swallowing.store(true, Ordering::SeqCst);
     }
 
+    /// Takes connections and does nothing with them, those that there are included.
+    pub fn freeze(&self) {
+        self.rules.frozen.send_replace(true);
+    }
+
+    /// Goes on where it was frozen.
+    pub fn thaw(&self) {
+        self.rules.frozen.send_replace(false);
+    }
+
     /// How many bytes of requests went through.
     pub fn passed(&self) -> u64 {
         self.rules.passed.load(Ordering::SeqCst)
@@ -124,6 +137,21 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
         self.cut();
+    }
+}
+
+impl Rules {
+    /// As long as the proxy is frozen, neither begun nor finished.
+    async fn read(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        buffer: &mut [u8],
+    ) -> std::io::Result<usize> {
+        let mut frozen = self.frozen.subscribe();
+        let _ = frozen.wait_for(|frozen| !frozen).await;
+        let read = from.read(buffer).await;
+        let _ = frozen.wait_for(|frozen| !frozen).await;
+        read
     }
 }
 
@@ -168,7 +196,7 @@ async fn requests(
     rules: &Rules,
 ) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+    while let Ok(read @ 1..) = rules.read(&mut from, &mut buffer).await {
         let left = rules.requests.load(Ordering::SeqCst);
         let allowed = usize::try_from(left).unwrap_or(usize::MAX).min(read);
         if to.write_all(&buffer[..allowed]).await.is_err() {
@@ -187,7 +215,7 @@ async fn requests(
 
 async fn answers(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, rules: &Rules) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+    while let Ok(read @ 1..) = rules.read(&mut from, &mut buffer).await {
         if rules.is_swallowing.swap(false, Ordering::SeqCst)
             || to.write_all(&buffer[..read]).await.is_err()
         {

@@ -5,6 +5,7 @@
 mod at_most_once;
 mod cut_logs;
 mod exclusive;
+mod frozen;
 mod gathering;
 #[path = "../harness"]
 mod harness {

@@ -1,13 +1,17 @@
 //! Connections that break, brokers that go away, sends that are dropped: what is unconfirmed is sent again, and nothing else.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use iggy::prelude::Client as _;
-use iggy_connectors::pipeline::{FailureKind, Producer as _, Shipment as _};
+use iggy::prelude::{Client as _, TopicClient as _};
+use iggy_connectors::{
+    config::spec,
+    pipeline::{FailureKind, Producer as _, Shipment as _},
+};
 
 use super::{
     harness::{
-        broker::{Broker, iggy_at},
+        broker::{Broker, eventually, iggy_at},
+        gate::{Gate, Request, Side},
         proxy::Proxy,
     },
     keyed, message, numbered, producer, send,
@@ -152,4 +156,87 @@ async fn a_send_that_is_dropped_half_way_is_made_good_by_the_next() {
     producer.send(&mut shipment).await.unwrap();
     let found: HashSet<_> = topic.texts(0).await.into_iter().collect();
     assert_eq!(found.len(), 2_000);
+}
+
+/// Gives up waiting soon.
+fn impatient(address: &str) -> spec::Iggy {
+    spec::Iggy {
+        request_timeout: Duration::from_millis(500),
+        ..iggy_at(address)
+    }
+}
+
+#[tokio::test]
+async fn a_send_that_is_not_answered_ends_and_is_sent_again_with_the_same_ids() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let gate = Gate::start(broker.address()).await;
+    let producer = producer(&impatient(&gate.address()), &[topic.output()]).await;
+    let mut batch = numbered(0..50);
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    let held = gate.catch(Request::Send, Side::After, 0);
+    let failure = producer.send(&mut shipment).await.unwrap_err();
+    held.await.unwrap();
+    assert_eq!(failure.kind, FailureKind::Unreachable);
+    assert!(
+        failure
+            .message
+            .contains("no answer within `[iggy] request_timeout`"),
+        "{failure}"
+    );
+    // The first answer is still on its way, on a connection of which nobody reads.
+    producer.send(&mut shipment).await.unwrap();
+    gate.cut();
+    send(&producer, numbered(50..60)).await;
+    let sent = topic.read(0).await;
+    let ids: Vec<_> = sent.iter().map(|message| message.header.id).collect();
+    assert_eq!(ids.len(), 110);
+    assert_eq!(ids[..50], ids[50..100]);
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 60);
+}
+
+#[tokio::test]
+async fn a_send_that_is_not_even_taken_ends_and_nothing_is_missing_afterwards() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let proxy = Proxy::start(broker.address()).await;
+    let producer = producer(&impatient(&proxy.address()), &[topic.output()]).await;
+    // More than what lies in sockets.
+    let padding = "x".repeat(30_000_000);
+    let mut batch: Vec<_> = (0..2)
+        .map(|number| (0, message(format!("m{number}-{padding}"))))
+        .collect();
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    proxy.freeze();
+    for _ in 0..2 {
+        let failure = producer.send(&mut shipment).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unreachable, "{failure}");
+    }
+    proxy.thaw();
+    // On a loaded machine a large request may take longer than it is given here.
+    eventually(true, async || producer.send(&mut shipment).await.is_ok()).await;
+    let found: HashSet<_> = topic.texts(0).await.into_iter().collect();
+    assert_eq!(found.len(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_while_a_topic_is_looked_up_is_made_again() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let proxy = Proxy::start(broker.address()).await;
+    let producer = producer(&iggy_at(&proxy.address()), &[topic.output()]).await;
+    topic
+        .client
+        .delete_topic(&topic.stream_id(), &topic.id())
+        .await
+        .unwrap();
+    let mut batch = numbered(0..10);
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    // It is missing, and looked up before the next attempt.
+    producer.send(&mut shipment).await.unwrap_err();
+    topic.create_in_stream(1).await;
+    proxy.swallow_answer();
+    producer.send(&mut shipment).await.unwrap_err();
+    eventually(true, async || producer.send(&mut shipment).await.is_ok()).await;
+    assert_eq!(topic.read(0).await.len(), 10);
 }

@@ -7,6 +7,7 @@ mod connections;
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod broker;
+    pub mod gate;
     pub mod proxy;
 }
 mod messages;

@@ -1,6 +1,9 @@
 //! The runtime file as it is used.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 
@@ -14,6 +17,9 @@ use crate::config::{
 
 /// The folder of the daemon's own versions, below that of the state.
 const OWN_VERSIONS: &str = "connectors";
+
+/// Iggy's client waits no longer.
+const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads a token from the file behind it.
 const FROM_FILE: &str = "file:";
@@ -60,6 +66,7 @@ fn iggy(iggy: runtime::Iggy, report: &mut Report<'_>) -> spec::Iggy {
         let remedy = "give the `host:port` that the embedded broker listens on";
         report.missing("iggy.embedded.address", remedy);
     }
+    request_timeout(iggy.request_timeout, report);
     let token = token(iggy.token, report);
     if iggy.username.is_empty() && token.is_none() && !is_connection_string {
         report.missing(
@@ -72,11 +79,21 @@ fn iggy(iggy: runtime::Iggy, report: &mut Report<'_>) -> spec::Iggy {
         username: iggy.username,
         password: iggy.password.into_inner(),
         token,
+        request_timeout: iggy.request_timeout.0,
         tls: iggy.tls.enabled.then(|| spec::IggyTls {
             ca_file: path(iggy.tls.ca_file),
             domain: text(iggy.tls.domain),
         }),
-        embedded: embedded(iggy.embedded, report),
+        embedded: embedded(iggy.embedded, iggy.request_timeout.0, report),
+    }
+}
+
+fn request_timeout(timeout: HumanDuration, report: &mut Report<'_>) {
+    let key = "iggy.request_timeout";
+    checks::not_zero(key, timeout, report);
+    if timeout.0 > MAX_REQUEST_TIMEOUT {
+        let remedy = "Iggy's client gives a request up then: send or read less at once, with a smaller `batch_length`";
+        report.invalid(key, "at most 30s is expected", remedy);
     }
 }
 
@@ -114,7 +131,11 @@ fn token(token: Secret, report: &mut Report<'_>) -> Option<SecretString> {
     }
 }
 
-fn embedded(embedded: runtime::Embedded, report: &mut Report<'_>) -> Option<spec::Embedded> {
+fn embedded(
+    embedded: runtime::Embedded,
+    request_timeout: Duration,
+    report: &mut Report<'_>,
+) -> Option<spec::Embedded> {
     if !embedded.address.is_empty() {
         checks::host_port("iggy.embedded.address", &embedded.address, report);
     }
@@ -140,6 +161,10 @@ fn embedded(embedded: runtime::Embedded, report: &mut Report<'_>) -> Option<spec
         embedded.max_connections,
         report,
     );
+    if embedded.enabled && embedded.poll_hold.0 >= request_timeout {
+        let reason = "shorter than `iggy.request_timeout` is expected";
+        report.invalid("iggy.embedded.poll_hold", reason, "make it shorter");
+    }
     let sync = sync(&embedded.sync, report);
     embedded.enabled.then(|| spec::Embedded {
         path: embedded.path.into(),

@@ -17,10 +17,7 @@ use tracing::debug;
 
 use self::ownership::STANDBY_INTERVAL;
 use super::{
-    super::{
-        client::Client,
-        error::{is_lost, is_missing_topic},
-    },
+    super::{client::Client, error::is_missing_topic},
     Reading,
     member::Member,
     partition::Partition,
@@ -39,7 +36,6 @@ pub(super) struct Session<'a> {
     settled: mpsc::Receiver<Position>,
     reading: Reading,
     is_settling: bool,
-    is_lost: bool,
     /// The last poll found nothing.
     is_idle: bool,
     epochs: u64,
@@ -69,7 +65,6 @@ impl<'a> Session<'a> {
             settled,
             reading,
             is_settling: true,
-            is_lost: false,
             is_idle: false,
             epochs: 0,
             turn: 0,
@@ -112,7 +107,7 @@ impl<'a> Session<'a> {
 
     /// Stores what is still being settled, then leaves the groups.
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
-        if self.is_lost {
+        if self.client.is_lost() {
             return Ok(());
         }
         while self.is_settling {
@@ -207,8 +202,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn failed(&mut self, member: usize, doing: &str, error: &IggyError) -> Failure {
-        self.is_lost |= is_lost(error);
+    fn failed(&self, member: usize, doing: &str, error: &IggyError) -> Failure {
         let mut failure = self.members[member].failure(self.client, doing, error);
         if is_missing_topic(error) {
             failure

@@ -5,7 +5,7 @@ mod message;
 mod shipment;
 mod target;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use iggy::prelude::MessageClient;
 use iggy_common::{IggyError, IggyTimestamp, Partitioning};
@@ -36,7 +36,6 @@ pub struct Producer {
     /// Ids of messages that bring none: consecutive numbers from a random start, unique as random ones are.
     first_id: u128,
     ids: AtomicU64,
-    is_lost: AtomicBool,
     /// Held across a reconnect, so that two senders do not tear down each other's new connection.
     reconnecting: Mutex<()>,
 }
@@ -57,19 +56,17 @@ impl Producer {
             targets,
             first_id: uuid::Uuid::new_v4().as_u128(),
             ids: AtomicU64::new(0),
-            is_lost: AtomicBool::new(false),
             reconnecting: Mutex::new(()),
         })
     }
 
     async fn ensure_connected(&self) -> Result<(), Failure> {
-        if !self.is_lost.load(Ordering::Acquire) {
+        if !self.client.is_lost() {
             return Ok(());
         }
         let _one = self.reconnecting.lock().await;
-        if self.is_lost.load(Ordering::Acquire) {
+        if self.client.is_lost() {
             self.client.reconnect().await?;
-            self.is_lost.store(false, Ordering::Release);
         }
         Ok(())
     }
@@ -137,9 +134,6 @@ impl Producer {
     /// What a failed request says: about the connection, about the topic, or about the messages.
     fn failed(&self, output: usize, error: &IggyError) -> Failure {
         let target = &self.targets[output];
-        if is_lost(error) {
-            self.is_lost.store(true, Ordering::Release);
-        }
         // Servers answer `ResourceNotFound` for whatever is missing.
         let is_missing = is_missing_topic(error)
             || matches!(
