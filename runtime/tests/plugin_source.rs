@@ -33,11 +33,12 @@ async fn a_polled_batch_arrives_whole() {
     let source = open_source(&library, &json!({}), patient()).await.unwrap();
     assert_eq!(
         source.traits(),
-        Traits {
+        &Traits {
             exclusive: true,
             max_unsettled: 3,
             max_in_flight: 4,
-            drains: false
+            drains: false,
+            streams: Ok(String::new()),
         }
     );
     let polled = source.poll(&CancellationToken::new()).await.unwrap();

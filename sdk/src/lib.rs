@@ -125,6 +125,7 @@ pub mod kit;
 mod macros;
 pub mod sink;
 pub mod source;
+mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 

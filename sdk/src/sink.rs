@@ -1,4 +1,4 @@
-//! What a sink implements: [`Sink`], and the [`Batch`] that it may see without a copy.
+//! What a sink implements: [`Sink`], the [`Batch`] that it may see without a copy, and the [`Input`]s that it may propose.
 
 mod batch;
 mod materialised;
@@ -6,6 +6,8 @@ mod scratch;
 
 pub use batch::{Batch, Message, Messages};
 pub use materialised::Materialised;
+
+pub use crate::streams::Input;
 
 use async_trait::async_trait;
 
@@ -79,5 +81,24 @@ pub trait Sink: Send + Sync {
     /// Whether a second instance must not run beside this one, for example during a restart.
     fn exclusive(&self) -> bool {
         false
+    }
+
+    /// What the sink reads where its configuration does not say: asked once when [`Sink::open`] has succeeded, and used if the
+    /// connector has no `[[streams]]` at all. A single entry there takes the place of everything that is proposed.
+    ///
+    /// ```
+    /// # use iggy_connector_sdk::{Schema, sink::Input};
+    /// # struct Audit;
+    /// # impl Audit {
+    /// fn streams(&self) -> Vec<Input> {
+    ///     vec![Input::new("audit", "events").with_topic("logins").with_schema(Schema::Json).with_partitions(4)]
+    /// }
+    /// # }
+    /// # assert_eq!(Audit.streams().len(), 1);
+    /// ```
+    ///
+    /// The runtime checks proposals as it checks a file. One that it would refuse there stops the connector.
+    fn streams(&self) -> Vec<Input> {
+        Vec::new()
     }
 }

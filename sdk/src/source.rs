@@ -18,6 +18,7 @@ pub(crate) use unsettled::Settled;
 
 use async_trait::async_trait;
 
+pub use crate::streams::Output;
 use crate::{Error, ProducedMessages};
 
 /// Brings messages into Iggy.
@@ -153,6 +154,28 @@ pub trait Source: Send + Sync {
     /// Whether a second instance must not run beside this one, for example during a restart.
     fn exclusive(&self) -> bool {
         false
+    }
+
+    /// Where the source writes if its configuration does not say: asked once when [`Source::open`] has succeeded, and used if the
+    /// connector has no `[[streams]]` at all. A single entry there takes the place of everything that is proposed.
+    ///
+    /// ```
+    /// # use iggy_connector_sdk::{Schema, source::Output};
+    /// # struct Orders;
+    /// # impl Orders {
+    /// fn streams(&self) -> Vec<Output> {
+    ///     vec![
+    ///         Output::new("shop", "orders").with_partitions(8),
+    ///         Output::new("shop", "refunds").with_route("refunds"),
+    ///     ]
+    /// }
+    /// # }
+    /// # assert_eq!(Orders.streams().len(), 2);
+    /// ```
+    ///
+    /// The runtime checks proposals as it checks a file. One that it would refuse there stops the connector.
+    fn streams(&self) -> Vec<Output> {
+        Vec::new()
     }
 }
 

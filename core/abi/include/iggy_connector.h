@@ -187,7 +187,7 @@ typedef struct {
   uint32_t exclusive;     /* 1 when no second instance may run beside this one */
   uint32_t max_unsettled; /* sinks; 0 means 1 */
   uint32_t max_in_flight; /* sources; 0 means 1 */
-  iggy_slice streams;     /* streams that the plugin proposes, as a JSON array, or empty; reserved: a host may ignore it */
+  iggy_slice streams;     /* proposed [[streams]] entries, as a JSON array, or empty; used where the configuration has none */
   uint32_t drains;        /* sources; 1 when it hands out what it holds when a poll says draining; 0, or absent: not polled at the end */
   uint32_t reserved;      /* zero */
 } iggy_traits;

@@ -58,8 +58,8 @@ pub struct Traits {
     pub max_unsettled: u32,
     /// Sources: batches that may be polled before the first is settled. 0 means 1.
     pub max_in_flight: u32,
-    /// The streams that the plugin proposes, as the text of one JSON array; empty when it proposes none. Reserved: a host may
-    /// ignore it.
+    /// The streams that the instance proposes, as the text of one JSON array of `[[streams]]` entries; empty when it proposes none. Used
+    /// where the connector's configuration has no entry.
     pub streams: Slice,
     /// Sources: 1 when it holds messages that it has taken from the outside for good, and hands them out when it is polled with
     /// [`crate::source::PollRequest::draining`]. 0: it is not polled once the connector is being stopped or paused.

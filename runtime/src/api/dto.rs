@@ -168,7 +168,7 @@ impl From<LastError> for ErrorEntry {
 
 impl From<&Handle> for Details {
     fn from(handle: &Handle) -> Self {
-        let streams = match &handle.spec().streams {
+        let streams = match &handle.effective().streams {
             Streams::Inputs(inputs) => inputs.iter().map(Stream::from).collect(),
             Streams::Outputs(outputs) => outputs.iter().map(Stream::from).collect(),
         };

@@ -71,10 +71,20 @@ fn look_at(loaded: &Loaded, fatal: Vec<Problem>) -> Result<Findings, String> {
         if connector.path.is_empty() {
             continue;
         }
+        findings.warnings.extend(without_streams(connector));
         let found = runtime.block_on(plugins.check(connector));
         findings.add(connector, found);
     }
     Ok(findings)
+}
+
+/// A connector without streams is good if its plugin proposes some, which is known when it has opened.
+fn without_streams(connector: &Connector) -> Option<String> {
+    connector.streams.is_empty().then(|| {
+        let reason =
+            "no `[[streams]]` entry: nothing is read or written unless the plugin proposes streams";
+        connector.written.problem("streams", reason).to_string()
+    })
 }
 
 /// Connectors whose active version is not there, which is no version's problem.

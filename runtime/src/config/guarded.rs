@@ -100,6 +100,14 @@ impl Guarded {
         }
     }
 
+    /// The problem of a key that this document lacks.
+    pub(super) fn missing(&self, key: &str, remedy: &str) -> Problem {
+        Problem {
+            code: Code::Missing,
+            ..self.problem(key, "missing").with_remedy(remedy)
+        }
+    }
+
     /// Takes note of what the schema calls secret.
     fn mark(&mut self, schema: &PluginSchema, secrets: &Secrets) {
         each_leaf(&mut self.value, &mut vec![], &mut |steps, leaf| {

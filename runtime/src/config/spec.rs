@@ -240,6 +240,7 @@ pub struct Connector {
     pub written: Guarded,
     /// In file order.
     pub transforms: Vec<Transform>,
+    /// Empty where the configuration names none: the plugin is to propose them.
     pub streams: Streams,
     pub verbose: bool,
     pub benchmark: bool,
@@ -271,6 +272,16 @@ pub struct Transform {
 pub enum Streams {
     Inputs(Vec<Input>),
     Outputs(Vec<Output>),
+}
+
+impl Streams {
+    /// Whether there is none: the plugin is to propose them.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Inputs(inputs) => inputs.is_empty(),
+            Self::Outputs(outputs) => outputs.is_empty(),
+        }
+    }
 }
 
 /// One `[[streams]]` entry of a sink.

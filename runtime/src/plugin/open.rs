@@ -20,8 +20,11 @@ pub struct Open<'a> {
     pub deadlines: Deadlines,
 }
 
+/// Longest text of proposed streams.
+const LONGEST_PROPOSAL: usize = 1 << 20;
+
 /// What an instance tells about itself when it has opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traits {
     /// No second instance may run beside this one on the same target.
     pub exclusive: bool,
@@ -31,6 +34,8 @@ pub struct Traits {
     pub max_in_flight: u32,
     /// Sources: it holds messages that it hands out when it is drained.
     pub drains: bool,
+    /// The streams that it proposes, as the text of a JSON list; empty when it proposes none. Or why they cannot be read.
+    pub streams: Result<String, &'static str>,
 }
 
 impl Value for Traits {
@@ -45,8 +50,25 @@ impl Value for Traits {
             max_unsettled: wire.max_unsettled.clamp(1, MOST_IN_FLIGHT),
             max_in_flight: wire.max_in_flight.clamp(1, MOST_IN_FLIGHT),
             drains: wire.drains != 0,
+            // SAFETY: lent for the completion.
+            streams: unsafe { proposal(wire.streams) },
         })
     }
+}
+
+/// Copies what is proposed.
+///
+/// # Safety
+///
+/// As [`Slice::bytes`].
+unsafe fn proposal(text: Slice) -> Result<String, &'static str> {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { text.bytes() }.ok_or("they are no bytes")?;
+    if bytes.len() > LONGEST_PROPOSAL {
+        return Err("they are longer than 1 MiB");
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "they are not UTF-8")?;
+    Ok(text.to_owned())
 }
 
 /// What an open lends to the plugin, and what it points at.
@@ -131,8 +153,9 @@ mod tests {
             max_unsettled: 1,
             max_in_flight: MOST_IN_FLIGHT,
             drains: true,
+            streams: Ok("[]".to_owned()),
         };
-        assert_eq!(read_of(&good()), Ok(expected));
+        assert_eq!(read_of(&good()), Ok(expected.clone()));
         assert_eq!(read_of(&newer.known), Ok(expected));
         assert_eq!(newer.appended, u64::MAX);
     }
@@ -144,6 +167,25 @@ mod tests {
             ..good()
         };
         assert!(!read_of(&older).unwrap().drains);
+    }
+
+    #[test]
+    fn a_proposal_that_is_no_text_is_told_and_spoils_nothing_else() {
+        let long = vec![b' '; LONGEST_PROPOSAL + 1];
+        let null = Slice {
+            ptr: std::ptr::null(),
+            len: 1,
+        };
+        for (streams, why) in [
+            (null, "no bytes"),
+            (Slice::of(&[0xff]), "UTF-8"),
+            (Slice::of(&long), "longer than 1 MiB"),
+        ] {
+            let traits = abi::instance::Traits { streams, ..good() };
+            let read = read_of(&traits).unwrap();
+            assert!(read.exclusive);
+            assert!(read.streams.unwrap_err().contains(why));
+        }
     }
 
     #[test]

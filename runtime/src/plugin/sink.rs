@@ -66,8 +66,8 @@ impl Sink {
     }
 
     /// What the instance told about itself when it opened.
-    pub fn traits(&self) -> Traits {
-        self.traits
+    pub fn traits(&self) -> &Traits {
+        &self.traits
     }
 
     /// Runs the connector's health check.

@@ -76,8 +76,8 @@ impl Source {
     }
 
     /// What the instance told about itself when it opened.
-    pub fn traits(&self) -> Traits {
-        self.traits
+    pub fn traits(&self) -> &Traits {
+        &self.traits
     }
 
     /// Runs the connector's health check.

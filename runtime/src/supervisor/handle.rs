@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{offsets::Asked, plan::Request, snapshot::Snapshot, swap::Activation};
 use crate::{
-    config::spec::{self, Direction},
+    config::spec::{self, Direction, Streams},
     pipeline::{Counts, Failure, Monitor},
     state::Lifecycle,
 };
@@ -53,10 +53,30 @@ pub struct Handle {
     pub(super) lifecycle: Lifecycle,
 }
 
+/// A connector with these streams, if it names none itself.
+pub(super) fn effective(
+    spec: Arc<spec::Connector>,
+    proposed: Option<Arc<Streams>>,
+) -> Arc<spec::Connector> {
+    match proposed {
+        Some(proposed) if spec.streams.is_empty() => Arc::new(spec::Connector {
+            streams: Streams::clone(&proposed),
+            ..spec::Connector::clone(&spec)
+        }),
+        _ => spec,
+    }
+}
+
 impl Handle {
     /// What it is built from.
     pub fn spec(&self) -> Arc<spec::Connector> {
         self.spec.borrow().clone()
+    }
+
+    /// The same with the streams in effect: where it names none, those that its plugin proposed when it opened last.
+    pub fn effective(&self) -> Arc<spec::Connector> {
+        let proposed = self.snapshot.borrow().streams.clone();
+        effective(self.spec(), proposed)
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -109,7 +109,7 @@ impl Supervisor {
     ///
     /// Iggy could not be asked.
     pub async fn standings(&self, handle: &Handle) -> Result<Vec<Standing>, Failure> {
-        let looked = within(self.host(), self.host().standings(&handle.spec())).await;
+        let looked = within(self.host(), self.host().standings(&handle.effective())).await;
         looked.unwrap_or_else(Err)
     }
 
@@ -144,7 +144,7 @@ impl<O: Opener> Task<O> {
             asked.end(Err(reason));
             return open;
         }
-        let spec = self.spec();
+        let spec = self.effective();
         if spec.direction == Direction::Source
             && asked.manner == Manner::Real
             && let Some(instance) = open.take()
@@ -181,6 +181,10 @@ impl<O: Opener> Task<O> {
             }
             // Which groups are its own is not known.
             Some(reason) if is_sink => Some(NotReset::Unusable(reason.clone())),
+            _ if is_sink && self.effective().streams.is_empty() => {
+                let reason = "it reads what its plugin proposes, which is known when it has been started once";
+                Some(NotReset::Unusable(reason.to_owned()))
+            }
             _ => None,
         }
     }

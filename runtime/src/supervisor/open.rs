@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     config::{
-        Guarded, PluginSchema, Secrets,
-        spec::{self, Streams},
+        self, Guarded, PluginSchema, Secrets,
+        spec::{self, Direction, Streams},
     },
     pipeline::{Failure, FailureKind, Monitor, Stages, sink::Input, source::Output},
     plugin, state,
@@ -83,9 +83,9 @@ impl Opener for Arc<Host> {
             host: self.clone(),
             plugin_version: library.version().to_owned(),
         };
-        match built.spec.clone().streams {
-            Streams::Inputs(ref inputs) => built.open_sink(&library, inputs, &run).await,
-            Streams::Outputs(ref outputs) => built.open_source(&library, outputs, &run).await,
+        match built.spec.direction {
+            Direction::Sink => built.open_sink(&library, &run).await,
+            Direction::Source => built.open_source(&library, &run).await,
         }
     }
 
@@ -109,6 +109,11 @@ impl Instance for Open {
             Self::Sink(sink) => sink.plugin.traits().exclusive,
             Self::Source(source) => source.plugin.traits().exclusive,
         }
+    }
+
+    fn streams(&self) -> Option<Streams> {
+        let (Self::Sink(Sink { built, .. }) | Self::Source(Source { built, .. })) = self;
+        Some(built.spec.streams.clone())
     }
 
     async fn run(&self, run: &Run) -> Result<(), End> {
@@ -135,24 +140,14 @@ impl Instance for Open {
 }
 
 impl Built {
-    async fn open_sink(
-        self,
-        library: &plugin::Library,
-        inputs: &[spec::Input],
-        run: &Run,
-    ) -> Result<Open, End> {
-        let inputs = inputs
-            .iter()
-            .map(|input| {
-                Ok(Input {
-                    stages: Stages::of_sink(input.schema, self.transforms()?)
-                        .map_err(|error| invalid(&error))?,
-                    // A consume that waits for its flush is not to miss its deadline meanwhile.
-                    batch_timeout: input.batch_timeout.min(self.spec.deadlines.consume / 2),
-                })
-            })
-            .collect::<Result<Vec<_>, End>>()?;
+    async fn open_sink(mut self, library: &plugin::Library, run: &Run) -> Result<Open, End> {
+        // What stands in the file is checked before anything is opened.
+        let mut inputs = self.inputs()?;
         let plugin = plugin::Sink::open_until(library, self.opening(None), &run.halt.stop).await?;
+        if inputs.is_empty() {
+            self.take_proposal(plugin.traits(), library)?;
+            inputs = self.inputs()?;
+        }
         Ok(Open::Sink(Sink {
             built: self,
             plugin,
@@ -160,38 +155,83 @@ impl Built {
         }))
     }
 
-    async fn open_source(
-        self,
-        library: &plugin::Library,
-        outputs: &[spec::Output],
-        run: &Run,
-    ) -> Result<Open, End> {
-        let wishes = wishes(outputs);
-        let outputs = outputs
-            .iter()
-            .map(|output| {
-                Ok(Output {
-                    topic: Arc::new(TopicMetadata {
-                        stream: output.stream.clone(),
-                        topic: output.topic.clone(),
-                    }),
-                    route: output.route.clone(),
-                    stages: Stages::of_source(output.schema, self.transforms()?)
-                        .map_err(|error| invalid(&error))?,
-                })
-            })
-            .collect::<Result<Vec<_>, End>>()?;
+    async fn open_source(mut self, library: &plugin::Library, run: &Run) -> Result<Open, End> {
+        let mut outputs = self.outputs()?;
         let state = self.host.state.source(&self.spec.key);
         let saved = state.load().await?;
         let plugin =
             plugin::Source::open_until(library, self.opening(saved), &run.halt.stop).await?;
-        let plugin = plugin.wishing(wishes);
+        if outputs.is_empty() {
+            self.take_proposal(plugin.traits(), library)?;
+            outputs = self.outputs()?;
+        }
+        let plugin = plugin.wishing(wishes(&self.spec.streams));
         Ok(Open::Source(Source {
             built: self,
             plugin,
             outputs,
             state,
         }))
+    }
+
+    /// By `[[streams]]` entry of a sink.
+    fn inputs(&self) -> Result<Vec<Input>, End> {
+        let Streams::Inputs(inputs) = &self.spec.streams else {
+            return Ok(Vec::new());
+        };
+        let built = inputs.iter().map(|input| {
+            Ok(Input {
+                stages: Stages::of_sink(input.schema, self.transforms()?)
+                    .map_err(|error| invalid(&error))?,
+                // A consume that waits for its flush is not to miss its deadline meanwhile.
+                batch_timeout: input.batch_timeout.min(self.spec.deadlines.consume / 2),
+            })
+        });
+        built.collect()
+    }
+
+    /// By `[[streams]]` entry of a source.
+    fn outputs(&self) -> Result<Vec<Output>, End> {
+        let Streams::Outputs(outputs) = &self.spec.streams else {
+            return Ok(Vec::new());
+        };
+        let built = outputs.iter().map(|output| {
+            Ok(Output {
+                topic: Arc::new(TopicMetadata {
+                    stream: output.stream.clone(),
+                    topic: output.topic.clone(),
+                }),
+                route: output.route.clone(),
+                stages: Stages::of_source(output.schema, self.transforms()?)
+                    .map_err(|error| invalid(&error))?,
+            })
+        });
+        built.collect()
+    }
+
+    /// The configuration names no streams: those are taken that the plugin proposes.
+    fn take_proposal(
+        &mut self,
+        traits: &plugin::Traits,
+        library: &plugin::Library,
+    ) -> Result<(), End> {
+        let refuse = |reason: String| End::Final(Failure::fatal(reason));
+        let name = library.name();
+        let entries = traits.streams.as_deref().map_err(|why| {
+            refuse(format!(
+                "plugin `{name}` proposes streams that cannot be read: {why}"
+            ))
+        })?;
+        let streams = config::proposed(&self.spec, name, entries).map_err(refuse)?;
+        info!(
+            plugin = name,
+            "reading and writing the streams that the plugin proposes"
+        );
+        self.spec = Arc::new(spec::Connector {
+            streams,
+            ..spec::Connector::clone(&self.spec)
+        });
+        Ok(())
     }
 
     fn transforms(&self) -> Result<Chain, End> {
@@ -228,7 +268,10 @@ async fn load(host: &Host, spec: &spec::Connector) -> Result<plugin::Library, En
     Ok(library)
 }
 
-fn wishes(outputs: &[spec::Output]) -> plugin::Wishes {
+fn wishes(streams: &Streams) -> plugin::Wishes {
+    let Streams::Outputs(outputs) = streams else {
+        return plugin::Wishes::default();
+    };
     let lengths = outputs.iter().map(|output| output.batch_length);
     plugin::Wishes {
         max_messages: lengths.max().unwrap_or(0),

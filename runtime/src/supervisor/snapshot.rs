@@ -1,12 +1,15 @@
 //! What others see of a connector: [`Snapshot`]. Only the connector's own task writes it, through [`Reporter`].
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{plan::Target, status::Status};
-use crate::{config::Secrets, pipeline::Retrying};
+use crate::{
+    config::{Secrets, spec::Streams},
+    pipeline::Retrying,
+};
 
 /// What went wrong last, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub struct Snapshot {
     pub next_attempt: Option<SystemTime>,
     /// The plugin's own version, once it is loaded.
     pub plugin_version: Option<String>,
+    /// The streams that it had when its plugin opened last, `None` before.
+    pub streams: Option<Arc<Streams>>,
     /// Whether its plugin has opened at least once.
     pub has_opened: bool,
     /// Whether its health checks go well, as far as there were any.
@@ -51,6 +56,7 @@ impl Reporter {
             last_error: None,
             next_attempt: None,
             plugin_version: None,
+            streams: None,
             has_opened: false,
             healthy: true,
         });
@@ -94,9 +100,15 @@ impl Reporter {
             .send_modify(|snapshot| snapshot.target = target);
     }
 
-    pub(super) fn opened(&self) {
+    pub(super) fn opened(&self, streams: Option<Streams>) {
         self.snapshot
             .send_modify(|snapshot| snapshot.has_opened = true);
+        self.streams(streams);
+    }
+
+    pub(super) fn streams(&self, streams: Option<Streams>) {
+        self.snapshot
+            .send_modify(|snapshot| snapshot.streams = streams.map(Arc::new));
     }
 
     pub(super) fn plugin_version(&self, version: Option<String>) {

@@ -251,7 +251,7 @@ impl<O: Opener> Task<O> {
             self.conclude(Ok(self.reporter.snapshot()));
             return old;
         };
-        self.reporter.opened();
+        self.reporter.opened(new.instance.streams());
         self.reporter.plugin_version(new.plugin_version);
         self.conclude(Ok(self.reporter.snapshot()));
         if let Some(old) = old {
@@ -301,6 +301,7 @@ impl<O: Opener> Task<O> {
         self.restarts = Restarts::new(&spec.restart);
         self.spec.send_replace(spec);
         self.plan.adopt(target);
+        self.reporter.streams(None);
         self.reporter.target(target);
     }
 

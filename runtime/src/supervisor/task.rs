@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, warn};
 
 use super::{
-    handle::{Command, Refused},
+    handle::{self, Command, Refused},
     offsets::Asked,
     plan::{Plan, Request, Step, Target},
     snapshot::Reporter,
@@ -133,7 +133,7 @@ impl<O: Opener> Task<O> {
         let was_halted = self.has_halted();
         match opened {
             Ok(instance) => {
-                self.reporter.opened();
+                self.reporter.opened(instance.streams());
                 return Some(instance);
             }
             Err(end) if was_halted => self.failed_while_halted(&end),
@@ -381,6 +381,11 @@ impl<O: Opener> Task<O> {
 
     pub(super) fn spec(&self) -> Arc<spec::Connector> {
         self.spec.borrow().clone()
+    }
+
+    /// With the streams in effect.
+    pub(super) fn effective(&self) -> Arc<spec::Connector> {
+        handle::effective(self.spec(), self.reporter.snapshot().streams)
     }
 
     /// What the next open or run works with.

@@ -54,6 +54,11 @@ pub(super) trait Instance: Send + Sync + 'static {
     /// Whether no second instance may be open beside it.
     fn is_exclusive(&self) -> bool;
 
+    /// What it reads or writes, as its plugin and its configuration have it.
+    fn streams(&self) -> Option<spec::Streams> {
+        None
+    }
+
     /// Moves messages until `run.halt.stop`, until the source ends by itself, or until something fails. May be called again.
     fn run(&self, run: &Run) -> impl Future<Output = Result<(), End>> + Send;
 

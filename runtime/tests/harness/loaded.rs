@@ -147,7 +147,7 @@ async fn begun<T>(call: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-fn traits(traits: plugin::Traits) -> Traits {
+fn traits(traits: &plugin::Traits) -> Traits {
     Traits {
         max_unsettled: traits.max_unsettled,
         max_in_flight: traits.max_in_flight,

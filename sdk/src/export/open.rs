@@ -1,7 +1,7 @@
 //! What opening a sink and opening a source have in common: [`begin`], [`Request`].
 
 use iggy_connector_abi::{
-    self as abi, Completion, Status,
+    self as abi, Completion, Slice, Status,
     instance::{Open, Traits},
     log,
 };
@@ -32,6 +32,8 @@ pub(super) struct Request {
 pub(super) struct Opened<C: Send + Sync + 'static> {
     pub(super) number: u32,
     pub(super) traits: Traits,
+    /// What it proposes, as text.
+    pub(super) streams: String,
     pub(super) instance: Instance<C>,
     pub(super) instances: &'static Instances<C>,
 }
@@ -110,13 +112,15 @@ impl<C: Send + Sync + 'static> Value for Opened<C> {
     fn lend(self, give: impl FnOnce(*const Traits)) -> Result<(), String> {
         let Self {
             number,
-            traits,
+            mut traits,
+            streams,
             instance,
             instances,
         } = self;
         if instances.add(number, instance).is_err() {
             return Err(format!("there is an instance {number} already"));
         }
+        traits.streams = Slice::of(streams.as_bytes());
         give(&raw const traits);
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::{
     records,
     task::Work,
 };
-use crate::{Error, Sink, SinkConstructor, sink::Batch};
+use crate::{Error, Sink, SinkConstructor, sink::Batch, streams};
 
 /// A sink and the order of what it is handed.
 pub(super) struct Connector {
@@ -129,6 +129,7 @@ async fn create<A, F: SinkConstructor<A>>(
     sink.open().await?;
     Ok(Opened {
         number: request.number,
+        streams: streams::written(&sink.streams()),
         traits: Traits {
             size: size_of::<Traits>() as u32,
             exclusive: u32::from(sink.exclusive()),

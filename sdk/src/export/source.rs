@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Error, SourceConstructor,
     source::{Driver, Settled, Wishes},
+    streams,
 };
 
 static SOURCES: Instances<Driver> = Instances::new();
@@ -130,6 +131,7 @@ async fn create<A, F: SourceConstructor<A>>(
     let source = Driver::open(source).await?;
     Ok(Opened {
         number: request.number,
+        streams: streams::written(&source.streams()),
         traits: Traits {
             size: size_of::<Traits>() as u32,
             exclusive: u32::from(source.exclusive()),

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use iggy_connector_abi::Status;
 
 use super::{
-    Settled, SourceBatch,
+    Output, Settled, SourceBatch,
     stream::{Fault, Stream},
     unsettled::{Unsettled, Waiting},
 };
@@ -74,6 +74,10 @@ impl Driver {
 
     pub(crate) fn exclusive(&self) -> bool {
         self.source.exclusive()
+    }
+
+    pub(crate) fn streams(&self) -> Vec<Output> {
+        self.source.streams()
     }
 
     /// Asks for the next batch, which is then to be settled by the number of the poll.

@@ -78,7 +78,7 @@ fn no_direction(is_written: bool, report: &mut Report<'_>) {
 }
 
 /// Empties entries of `streams` that are no tables: a list would be read as one, by position.
-fn only_tables(table: &mut Map<String, Value>, report: &mut Report<'_>) {
+pub(in crate::config) fn only_tables(table: &mut Map<String, Value>, report: &mut Report<'_>) {
     let Some(Value::Array(entries)) = table.get_mut("streams") else {
         return;
     };
@@ -110,12 +110,6 @@ where
     let config: ConnectorConfig<S> = strict::read(table, report);
     foreign_keys(&config, report);
     let key = identity(&config, given, report)?;
-    if config.streams.is_empty() {
-        report.missing(
-            "streams",
-            "say where its messages are: add a `[[streams]]` entry",
-        );
-    }
     if config.path.as_deref().is_none_or(str::is_empty) {
         report.missing("path", "name the plugin's library");
     }

@@ -13,5 +13,6 @@ mod transforms;
 mod unsupported;
 
 pub use connector::is_key;
-pub(super) use connector::{Given, connector};
+pub(super) use connector::{Given, connector, only_tables};
 pub(super) use runtime::runtime;
+pub(super) use streams::{Entry, transformable};

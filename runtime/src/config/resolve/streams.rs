@@ -91,7 +91,7 @@ impl Entry for OutputConfig {
 }
 
 /// Reports schemas that transforms would have to look into, and cannot.
-pub(super) fn transformable<S: Entry>(entries: &[S], report: &mut Report<'_>) {
+pub(in crate::config) fn transformable<S: Entry>(entries: &[S], report: &mut Report<'_>) {
     for (index, entry) in entries.iter().enumerate() {
         let schema = entry.schema();
         if decoders::for_schema(schema).is_err() {

@@ -9,6 +9,7 @@ address = "localhost:8090"
 username = "iggy"
 password = "iggy"
 token = ""
+request_timeout = "10s"
 [iggy.tls]
 enabled = false
 ca_file = ""

@@ -14,9 +14,9 @@ use std::{
 
 use async_trait::async_trait;
 use iggy_connector_sdk::{
-    ConsumedMessage, Error, MessagesMetadata, Sink, TopicMetadata,
+    ConsumedMessage, Error, MessagesMetadata, Schema, Sink, TopicMetadata,
     kit::{Batcher, Limits, Secret, Writer},
-    sink::{Batch, Message},
+    sink::{Batch, Input, Message},
     sink_connector,
 };
 use schemars::JsonSchema;
@@ -50,6 +50,8 @@ pub struct Config {
     failure: Failure,
     retry_after_ms: u64,
     poison: Poison,
+    /// The stream whose topic `proposed` it proposes to read.
+    proposes: Option<String>,
 }
 
 /// What happens in a call that fails.
@@ -274,5 +276,11 @@ impl Sink for LedgerSink {
 
     fn max_unsettled(&self) -> u32 {
         self.config.unsettled.max(1)
+    }
+
+    fn streams(&self) -> Vec<Input> {
+        let stream = self.config.proposes.iter();
+        let proposed = stream.map(|stream| Input::new(stream, "proposed").with_schema(Schema::Raw));
+        proposed.map(|input| input.with_batch_length(7)).collect()
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use iggy_connector_sdk::{
     ConnectorState, Error, ProducedMessages, Schema, Source,
-    source::{SourceBatch, SourceBatchResult, SourceMessage},
+    source::{Output, SourceBatch, SourceBatchResult, SourceMessage},
     source_connector,
 };
 use scripted::deed::perform;
@@ -52,6 +52,8 @@ pub struct Config {
     open: String,
     interval_ms: u64,
     max_in_flight: u32,
+    /// The stream whose topics `proposed` and `others` it proposes to write to; the second one by the route `others`.
+    proposes: Option<String>,
 }
 
 impl Default for Config {
@@ -70,6 +72,7 @@ impl Default for Config {
             open: String::new(),
             interval_ms: 1,
             max_in_flight: 1,
+            proposes: None,
         }
     }
 }
@@ -210,6 +213,20 @@ impl Source for LedgerSource {
 
     fn max_in_flight(&self) -> u32 {
         self.config.max_in_flight
+    }
+
+    fn streams(&self) -> Vec<Output> {
+        let proposes = |stream: &String| {
+            [
+                Output::new(stream, "proposed")
+                    .with_schema(Schema::Raw)
+                    .with_partitions(2),
+                Output::new(stream, "others")
+                    .with_route("others")
+                    .with_schema(Schema::Raw),
+            ]
+        };
+        self.config.proposes.iter().flat_map(proposes).collect()
     }
 }
 

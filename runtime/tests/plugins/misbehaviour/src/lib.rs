@@ -115,10 +115,37 @@ pub unsafe fn open(
         .get_or_insert_default()
         .insert(open.instance, plan);
     let values = Values {
-        good: &raw const TRAITS,
+        good: traits(config),
         short: &raw const SHORT_TRAITS,
     };
     act("open", open.instance, call, completion, values);
+}
+
+/// What an instance tells about itself: `proposes` in its plan, in JSON, is a text, or bytes, or a number of spaces, or below zero a number
+/// of bytes at no address.
+fn traits(config: &[u8]) -> *const instance::Traits {
+    let config: Value = serde_json::from_slice(config).unwrap_or_default();
+    let proposes = config["proposes"].as_str().unwrap_or_default();
+    let bytes = match serde_json::from_str(proposes).unwrap_or_default() {
+        Value::String(text) => text.into_bytes(),
+        Value::Array(bytes) => {
+            let bytes = bytes.iter().filter_map(Value::as_u64);
+            bytes.map(|byte| byte as u8).collect()
+        }
+        Value::Number(count) => match count.as_i64().unwrap_or_default() {
+            count @ 0.. => vec![b' '; count as usize],
+            count => {
+                let streams = Slice {
+                    ptr: std::ptr::null(),
+                    len: count.unsigned_abs() as usize,
+                };
+                return Box::leak(Box::new(instance::Traits { streams, ..TRAITS }));
+            }
+        },
+        _ => return &raw const TRAITS,
+    };
+    let streams = Slice::of(bytes.leak());
+    Box::leak(Box::new(instance::Traits { streams, ..TRAITS }))
 }
 
 /// Ends a call as the instance's plan says.
