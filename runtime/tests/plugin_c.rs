@@ -8,7 +8,7 @@ mod harness {
 use harness::plugin::{PATIENCE, Plugins, batch, everything, open_sink, patient};
 use iggy_connectors::{
     config::spec::Direction,
-    pipeline::{Consumed, FailureKind, SinkPlugin as _},
+    pipeline::{Consumed, FailureKind, Rank, SinkPlugin as _},
 };
 use serde_json::json;
 
@@ -24,12 +24,19 @@ async fn a_sink_in_c_gets_what_the_topic_holds() {
         .unwrap();
     assert_eq!(sink.traits().max_unsettled, 2);
 
-    let consumed = sink.consume(batch(["one", "", "three"])).await.unwrap();
+    let consumed = sink
+        .consume(batch(["one", "", "three"]), Rank::First)
+        .await
+        .unwrap();
     let failed = consumed.failed;
     assert_eq!(failed.len(), 1);
     assert_eq!((failed[0].index, failed[0].kind), (1, FailureKind::Invalid));
     assert_eq!(failed[0].message, "the payload is empty");
-    assert_eq!(sink.consume(batch([])).await, Ok(Consumed::default()));
+    // It knows nothing of ranks, and does without them.
+    assert_eq!(
+        sink.consume(batch([]), Rank::Behind).await,
+        Ok(Consumed::default())
+    );
     sink.flush(everything()).await.unwrap();
     sink.health(PATIENCE).await.unwrap();
     sink.close().await.unwrap();

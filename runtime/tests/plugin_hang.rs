@@ -14,7 +14,9 @@ use harness::plugin::{
 };
 use iggy_connectors::{
     config::spec::Direction,
-    pipeline::{Consumed, FailureKind, GivenUp, Settlement, SinkPlugin as _, SourcePlugin as _},
+    pipeline::{
+        Consumed, FailureKind, GivenUp, Rank, Settlement, SinkPlugin as _, SourcePlugin as _,
+    },
     plugin::{Library, LoadError},
 };
 use serde_json::json;
@@ -37,21 +39,21 @@ async fn hung_sink(entry: &'static str) -> (FailureKind, Library) {
         Err(failure) => failure,
         Ok(sink) => {
             let came = match entry {
-                "consume" => sink.consume(batch(["one"])).await.map(drop),
+                "consume" => sink.consume(batch(["one"]), Rank::First).await.map(drop),
                 "flush" => sink.flush(everything()).await,
                 "health" => sink.health(HASTE).await,
                 _ => return closed(sink.close().await, library),
             };
             let failure = came.unwrap_err();
             // The instance is abandoned: no further call reaches the plugin, not even close.
-            let again = sink.consume(batch(["one"])).await.unwrap_err();
+            let again = sink.consume(batch(["one"]), Rank::First).await.unwrap_err();
             assert_eq!(again.kind, FailureKind::Hung, "{again}");
             assert_eq!(sink.close().await.unwrap_err().kind, FailureKind::Hung);
             failure
         }
     };
     assert_eq!(
-        neighbour.consume(batch(["ok"])).await,
+        neighbour.consume(batch(["ok"]), Rank::First).await,
         Ok(Consumed::default()),
         "{entry}"
     );
@@ -105,14 +107,17 @@ async fn a_blocked_worker_thread_is_hung_and_a_fresh_copy_goes_on() {
         assert!(copies.iter().all(|copy| !copy.is_same(&library)));
         let fine = open_sink(&library, &json!({}), patient()).await.unwrap();
         assert_eq!(
-            fine.consume(batch(["ok"])).await,
+            fine.consume(batch(["ok"]), Rank::First).await,
             Ok(Consumed::default()),
             "a fresh copy has threads of its own"
         );
         let sink = open_sink(&library, &json!({}), hasty_at("consume"))
             .await
             .unwrap();
-        let failure = sink.consume(batch(["block"])).await.unwrap_err();
+        let failure = sink
+            .consume(batch(["block"]), Rank::First)
+            .await
+            .unwrap_err();
         assert_eq!(failure.kind, FailureKind::Hung, "{failure}");
         let refused = open_sink(&library, &json!({}), patient())
             .await
@@ -143,7 +148,7 @@ async fn what_was_lent_stays_until_the_plugin_completes_long_after_the_deadline(
         .unwrap();
     let handed_over = batch(["what ", "was ", "lent"]);
     let weak = std::sync::Arc::downgrade(&handed_over);
-    let failure = sink.consume(handed_over).await.unwrap_err();
+    let failure = sink.consume(handed_over, Rank::First).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Hung, "{failure}");
     drop(sink);
     assert!(
@@ -169,7 +174,7 @@ async fn a_batch_that_is_completed_is_given_back_at_once() {
     for _ in 0..10 {
         let handed_over = batch(["one", "two"]);
         let weak = std::sync::Arc::downgrade(&handed_over);
-        sink.consume(handed_over).await.unwrap();
+        sink.consume(handed_over, Rank::First).await.unwrap();
         assert!(weak.upgrade().is_none());
     }
 }
@@ -181,10 +186,13 @@ async fn dropping_a_calls_future_cancels_it_and_the_instance_goes_on() {
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
     let handed_over = batch(["wait"]);
     let weak = std::sync::Arc::downgrade(&handed_over);
-    start_and_drop(sink.consume(handed_over)).await;
+    start_and_drop(sink.consume(handed_over, Rank::First)).await;
     sink.drain().await.unwrap();
     assert!(weak.upgrade().is_none(), "what was dropped has ended");
-    assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
+    assert_eq!(
+        sink.consume(batch(["ok"]), Rank::First).await,
+        Ok(Consumed::default())
+    );
     // Close comes only after the dropped call has ended.
     sink.close().await.unwrap();
     assert!(weak.upgrade().is_none());
@@ -196,7 +204,7 @@ async fn what_is_waited_for_is_not_drained_and_what_never_ends_is_given_up() {
     let plugins = Plugins::new();
     let library = plugins.sink_library("scripted_sink").await;
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
-    let waiting = sink.consume(batch(["wait"]));
+    let waiting = sink.consume(batch(["wait"]), Rank::First);
     tokio::select! {
         biased;
         _ = waiting => panic!("it waits for ever"),
@@ -205,7 +213,7 @@ async fn what_is_waited_for_is_not_drained_and_what_never_ends_is_given_up() {
     let library = plugins.sink_library("misbehaving_sink").await;
     let config = json!({"at": "consume", "do": "never"});
     let sink = open_sink(&library, &config, patient()).await.unwrap();
-    start_and_drop(sink.consume(batch(["one"]))).await;
+    start_and_drop(sink.consume(batch(["one"]), Rank::First)).await;
     assert_eq!(sink.drain().await.unwrap_err().kind, FailureKind::Hung);
     assert!(library.is_quarantined());
 }
@@ -216,7 +224,7 @@ async fn close_waits_for_dropped_calls_and_gives_up_on_one_that_never_ends() {
     let library = plugins.sink_library("misbehaving_sink").await;
     let config = json!({"at": "consume", "do": "never"});
     let sink = open_sink(&library, &config, patient()).await.unwrap();
-    start_and_drop(sink.consume(batch(["one"]))).await;
+    start_and_drop(sink.consume(batch(["one"]), Rank::First)).await;
     let failure = sink.close().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Hung, "{failure}");
     assert!(library.is_quarantined());

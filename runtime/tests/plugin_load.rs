@@ -11,7 +11,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use harness::plugin::{Plugins, batch, open_sink, patient};
 use iggy_connectors::{
     config::spec::Direction,
-    pipeline::{Consumed, SinkPlugin as _},
+    pipeline::{Consumed, Rank, SinkPlugin as _},
     plugin::{Flaw, LoadError, Refusal, Registry},
 };
 use serde_json::json;
@@ -180,9 +180,15 @@ async fn overwriting_the_file_of_a_loaded_plugin_does_no_harm() {
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
     // In place, as `cp` does it: had it been mapped, the next call would kill the process.
     fs::write(&file, vec![0; 1 << 20]).unwrap();
-    assert_eq!(sink.consume(batch(["slow"])).await, Ok(Consumed::default()));
+    assert_eq!(
+        sink.consume(batch(["slow"]), Rank::First).await,
+        Ok(Consumed::default())
+    );
     fs::remove_file(&file).unwrap();
-    assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
+    assert_eq!(
+        sink.consume(batch(["ok"]), Rank::First).await,
+        Ok(Consumed::default())
+    );
     sink.close().await.unwrap();
 }
 
@@ -200,10 +206,13 @@ async fn a_replaced_file_is_what_the_next_open_gets() {
     );
     let sink = open_sink(&after, &json!({}), patient()).await.unwrap();
     assert_eq!(
-        running.consume(batch(["ok"])).await,
+        running.consume(batch(["ok"]), Rank::First).await,
         Ok(Consumed::default())
     );
-    assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
+    assert_eq!(
+        sink.consume(batch(["ok"]), Rank::First).await,
+        Ok(Consumed::default())
+    );
     fs::copy(plugins.fixture("scripted_sink"), &file).unwrap();
     assert!(
         plugins

@@ -16,7 +16,7 @@ use std::{
 use harness::plugin::{Plugins, batch, hasty_at, open_sink, patient, text_of};
 use iggy_connectors::{
     config::spec::Direction,
-    pipeline::SinkPlugin as _,
+    pipeline::{Rank, SinkPlugin as _},
     plugin::{self, Library},
 };
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ async fn one_line(library: &Library, key: &'static str, config: &Value, payload:
             deadlines: patient(),
         };
         let sink = plugin::Sink::open(library, open).await.unwrap();
-        sink.consume(batch([payload])).await.unwrap();
+        sink.consume(batch([payload]), Rank::First).await.unwrap();
         sink.close().await.unwrap();
     };
     consume.instrument(info_span!("sink", key)).await;
@@ -157,7 +157,7 @@ async fn a_completion_after_the_deadline_is_reported(plugins: &Plugins, lines: &
     let sink = open_sink(&library, &config, hasty_at("consume"))
         .await
         .unwrap();
-    sink.consume(batch(["one"])).await.unwrap_err();
+    sink.consume(batch(["one"]), Rank::First).await.unwrap_err();
     drop(sink);
     lines.take("");
     std::fs::write(&signal, "").unwrap();
@@ -183,7 +183,7 @@ async fn completions_of_ended_calls_are_reported_once(plugins: &Plugins, lines: 
         .await
         .unwrap();
         for _ in 0..5 {
-            sink.consume(batch(["one"])).await.unwrap();
+            sink.consume(batch(["one"]), Rank::First).await.unwrap();
         }
         // The last completions come from threads that are still on their way.
         harness::plugin::until(|| library_is_quiet(lines)).await;

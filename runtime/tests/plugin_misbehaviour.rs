@@ -13,7 +13,8 @@ use harness::plugin::{Plugins, batch, everything, hasty_at, open_sink, open_sour
 use iggy_connectors::{
     config::spec::Deadlines,
     pipeline::{
-        Consumed, Failure, FailureKind, Settlement, SinkPlugin as _, SourcePlugin as _, Unsent,
+        Consumed, Failure, FailureKind, Rank, Settlement, SinkPlugin as _, SourcePlugin as _,
+        Unsent,
     },
     plugin::{self, Library},
 };
@@ -88,7 +89,7 @@ async fn at_sink(library: &Library, entry: &str, deed: &str) -> Came {
     };
     let came = match entry {
         "consume" => sink
-            .consume(batch(["one", "two", "three"]))
+            .consume(batch(["one", "two", "three"]), Rank::First)
             .await
             .map(|consumed| consumed.failed),
         "flush" => sink.flush(everything()).await.map(|()| Vec::new()),
@@ -170,7 +171,7 @@ async fn a_sink_that_breaks_the_contract_fails_alone() {
             assert_eq!(came, expected(entry, deed, known), "{deed} at {entry}");
             for neighbour in &neighbours {
                 assert_eq!(
-                    neighbour.consume(batch(["ok"])).await,
+                    neighbour.consume(batch(["ok"]), Rank::First).await,
                     Ok(Consumed::default()),
                     "after {deed} at {entry}"
                 );
@@ -261,7 +262,7 @@ async fn failures_say_what_the_plugin_said() {
             .await
             .unwrap();
         let failure = sink
-            .consume(batch(["one", "two", "three"]))
+            .consume(batch(["one", "two", "three"]), Rank::First)
             .await
             .unwrap_err();
         assert_eq!(failure.to_string(), expected);
@@ -275,7 +276,7 @@ async fn failures_say_what_the_plugin_said() {
     )
     .await
     .unwrap();
-    let failure = sink.consume(batch(["one"])).await.unwrap_err();
+    let failure = sink.consume(batch(["one"]), Rank::First).await.unwrap_err();
     assert!(
         failure.message.len() < 16 * 1024 && failure.message.starts_with('\u{fffd}'),
         "{}",
@@ -289,11 +290,11 @@ async fn the_authors_panics_are_failures_and_the_instance_goes_on() {
     let library = plugins.sink_library("scripted_sink").await;
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
     for (deed, expected) in [("panic", "boom"), ("panic_twice", "")] {
-        let failure = sink.consume(batch([deed])).await.unwrap_err();
+        let failure = sink.consume(batch([deed]), Rank::First).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Panicked, "{deed}: {failure}");
         assert!(failure.message.contains(expected), "{deed}: {failure}");
         assert_eq!(
-            sink.consume(batch(["ok"])).await,
+            sink.consume(batch(["ok"]), Rank::First).await,
             Ok(Consumed::default()),
             "after {deed}"
         );
@@ -320,7 +321,7 @@ async fn a_panic_while_a_cancelled_call_is_dropped_is_a_failure() {
         .await
         .unwrap();
     let failure = sink
-        .consume(batch(["panic_when_dropped"]))
+        .consume(batch(["panic_when_dropped"]), Rank::First)
         .await
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Panicked, "{failure}");
@@ -332,7 +333,10 @@ async fn a_wait_that_comes_with_a_list_of_failed_records_is_handed_on() {
     let plugins = Plugins::new();
     let library = plugins.sink_library("scripted_sink").await;
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
-    let consumed = sink.consume(batch(["suffix_later", "two"])).await.unwrap();
+    let consumed = sink
+        .consume(batch(["suffix_later", "two"]), Rank::First)
+        .await
+        .unwrap();
     assert_eq!(consumed.retry_after, Some(Duration::from_millis(1500)));
     let failed: Vec<_> = consumed
         .failed
@@ -355,18 +359,21 @@ async fn a_plugin_whose_tasks_are_thrown_away_fails_as_broken_and_alone() {
     let other = open_sink(&other, &json!({}), patient()).await.unwrap();
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
     let beside = open_sink(&library, &json!({}), patient()).await.unwrap();
-    let waiting = beside.consume(batch(["wait"]));
-    let ending = sink.consume(batch(["end_runtime"]));
+    let waiting = beside.consume(batch(["wait"]), Rank::First);
+    let ending = sink.consume(batch(["end_runtime"]), Rank::First);
     let (ending, waiting) = tokio::join!(ending, waiting);
     assert_eq!(ending.unwrap_err().kind, FailureKind::Contract);
     assert_eq!(waiting.unwrap_err().kind, FailureKind::Contract);
     for came in [
-        sink.consume(batch(["ok"])).await.map(drop),
+        sink.consume(batch(["ok"]), Rank::First).await.map(drop),
         sink.flush(everything()).await,
         open_sink(&library, &json!({}), patient()).await.map(drop),
         sink.close().await,
     ] {
         assert_eq!(came.unwrap_err().kind, FailureKind::Contract);
     }
-    assert_eq!(other.consume(batch(["ok"])).await, Ok(Consumed::default()));
+    assert_eq!(
+        other.consume(batch(["ok"]), Rank::First).await,
+        Ok(Consumed::default())
+    );
 }

@@ -10,7 +10,7 @@ use std::{fs, time::Duration};
 
 use harness::plugin::{PATIENCE, Plugins, batch, hasty_at, open_sink, patient, text_of};
 use iggy_connectors::{
-    pipeline::{Consumed, Failure, FailureKind, SinkPlugin as _},
+    pipeline::{Consumed, Failure, FailureKind, Rank, SinkPlugin as _},
     plugin,
 };
 use serde_json::json;
@@ -58,7 +58,10 @@ async fn a_slow_open_of_the_sdk_is_cancelled() {
     assert!(failure.message.contains("was cancelled"), "{failure}");
     assert!(!library.is_quarantined());
     let sink = open_sink(&library, &json!({}), patient()).await.unwrap();
-    assert_eq!(sink.consume(batch(["ok"])).await, Ok(Consumed::default()));
+    assert_eq!(
+        sink.consume(batch(["ok"]), Rank::First).await,
+        Ok(Consumed::default())
+    );
 }
 
 #[tokio::test]

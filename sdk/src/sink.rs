@@ -73,7 +73,9 @@ pub trait Sink: Send + Sync {
     async fn close(&mut self) -> Result<(), Error>;
 
     /// How many batches of one partition the runtime may hand over before the first has returned. More than one only for a
-    /// sink whose order within a partition does not matter, or that keeps it by itself.
+    /// sink whose order within a partition does not matter, or that keeps it by itself: of two batches that it has at once it does not
+    /// write the second when the first has failed, as [`crate::kit::Batcher`] does. What the runtime hands over after a call has returned with
+    /// a failure, and before it knows of it, never reaches `consume`.
     fn max_unsettled(&self) -> u32 {
         1
     }

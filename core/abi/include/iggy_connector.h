@@ -24,7 +24,8 @@
  *    consumes of one partition, a settle beside a poll; health, flush and cancel beside everything. At most one poll, one settle
  *    and one flush are under way. Open and close run alone, except for cancel.
  * 8. Consumes of one partition are called one after the other, the next only after the previous function has returned, and
- *    that order is the batches' order. What the guest does in answer begins in that order.
+ *    that order is the batches' order. What the guest does in answer begins in that order. What follows a failure before the host
+ *    knows of it is told by its rank.
  * 9. The guest holds no lock while it calls a completion or a function of the host. The host may call a batch's release from
  *    inside a completion.
  */
@@ -41,7 +42,7 @@ extern "C" {
 /* The major version of the contract, part of every function's name. */
 #define IGGY_ABI_VERSION 1u
 /* The minor version: rises when something is appended. Each side says its own, and neither refuses the other's. */
-#define IGGY_ABI_MINOR 0u
+#define IGGY_ABI_MINOR 1u
 
 /* ---- Slices ------------------------------------------------------------------------------------------------------------ */
 
@@ -227,6 +228,21 @@ typedef struct {
   iggy_slice payload;
 } iggy_consumed_message;
 
+/*
+ * Whether something that was handed over of the partition before may come again. 0, or a number that the guest does not know: the host
+ * does not say.
+ *
+ * This keeps a partition's order where an instance takes several batches of it at once: when one has failed so that it comes again, the
+ * host may hand over the next before it learns of that. A guest that minds the order then refuses what is IGGY_RANK_BEHIND, with
+ * IGGY_TRANSIENT and without any effect, until a batch of the partition is IGGY_RANK_FIRST. The host hands all of it over again, in
+ * order, and counts no attempt for what was refused behind a failure.
+ *
+ * What comes again: everything that did not end with IGGY_OK, but for a single message that ended with IGGY_INVALID_DATA; and what ended
+ * with IGGY_OK and lists a record that is not invalid data.
+ */
+#define IGGY_RANK_FIRST 1u  /* no: the host knows how all of it has ended, or tries nothing twice */
+#define IGGY_RANK_BEHIND 2u /* the host does not know yet how it has ended */
+
 /* Messages of one partition, at most UINT32_MAX, in the order of offsets, which may have gaps. A batch may repeat messages. */
 typedef struct {
   uint32_t size;   /* sizeof(iggy_consumed_batch) of the host */
@@ -238,6 +254,8 @@ typedef struct {
   uint64_t current_offset;
   iggy_slice stream;
   iggy_slice topic;
+  uint32_t rank;     /* IGGY_RANK_FIRST or IGGY_RANK_BEHIND; 0, absent or unknown: the host does not say */
+  uint32_t reserved; /* zero */
 } iggy_consumed_batch;
 
 #define IGGY_FLUSH_NONE 0u

@@ -24,7 +24,8 @@
 //!    [`instance::Traits::max_unsettled`] consumes of one partition, a settle beside a poll; health, flush and cancel beside everything. At
 //!    most one poll, one settle and one flush are under way. Open and close run alone, except for cancel.
 //! 8. The entry points of consumes of one partition are called one after the other, the next only after the previous one has
-//!    returned, and that order is the batches' order. What the guest does in answer begins in that order.
+//!    returned, and that order is the batches' order. What the guest does in answer begins in that order. What follows a failure before
+//!    the host knows of it is told by its rank ([`sink::ConsumedBatch::rank`]).
 //! 9. The guest holds no lock while it calls a completion or a function of the [`log::Host`]. The host may call a batch's `release`
 //!    from inside a completion.
 #![expect(
@@ -52,7 +53,7 @@ pub const ABI_VERSION: u32 = 1;
 
 /// The minor version of the contract: rises when something is appended to it. Both sides say theirs, and neither refuses the
 /// other's.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 
 /// How a payload's bytes are to be read; the same numbers in both directions.
 pub mod schema {

@@ -59,6 +59,14 @@ pub mod reason {
     pub const PARTITION_LOST: u32 = 4;
 }
 
+/// [`ConsumedBatch::rank`].
+pub mod rank {
+    /// Nothing that was handed over of the partition before comes again: the host knows how all of it has ended, or tries nothing twice.
+    pub const FIRST: u32 = 1;
+    /// Something that was handed over of the partition before may come again: the host does not know yet how it has ended.
+    pub const BEHIND: u32 = 2;
+}
+
 /// What is to be flushed, and why.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +107,18 @@ pub struct ConsumedBatch {
     pub stream: Slice,
     /// The topic's name.
     pub topic: Slice,
+    /// One of [`rank`]; 0, or a number that the guest does not know, when the host does not say.
+    ///
+    /// It keeps a partition's order where an instance takes several batches of it at once: when one has failed so that it comes again, the
+    /// host may hand over the next before it learns of that. A guest that minds the order then refuses what is [`rank::BEHIND`], with
+    /// [`crate::Status::TRANSIENT`] and without any effect, until a batch of the partition is [`rank::FIRST`]. The host hands all of it over
+    /// again, in order, and counts no attempt for what was refused behind a failure.
+    ///
+    /// What comes again: everything that did not end with [`crate::Status::OK`], but for a single message that ended with
+    /// [`crate::Status::INVALID_DATA`]; and what ended with ok and lists a record that is not invalid data.
+    pub rank: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// One message on its way out of Iggy.
@@ -132,9 +152,9 @@ unsafe impl Sync for ConsumedBatch {}
 unsafe impl Send for FlushRequest {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for FlushRequest {}
-// SAFETY: `repr(C)`, a multiple of eight bytes without padding.
+// SAFETY: `repr(C)`, a multiple of eight bytes without padding; zero is a value of the two numbers that were appended.
 unsafe impl Grows for ConsumedBatch {
-    const V1_SIZE: usize = size_of::<Self>();
+    const V1_SIZE: usize = std::mem::offset_of!(Self, rank);
 }
 // SAFETY: `size` is the first member.
 unsafe impl Measured for ConsumedBatch {}

@@ -84,6 +84,8 @@ fn constants() -> Facts {
         ("IGGY_FLUSH_PAUSE", sink::reason::PAUSE),
         ("IGGY_FLUSH_STOP", sink::reason::STOP),
         ("IGGY_FLUSH_PARTITION_LOST", sink::reason::PARTITION_LOST),
+        ("IGGY_RANK_FIRST", sink::rank::FIRST),
+        ("IGGY_RANK_BEHIND", sink::rank::BEHIND),
         ("IGGY_UNDELIVERED_FILTERED", source::undelivered::FILTERED),
         (
             "IGGY_UNDELIVERED_DEAD_LETTERED",
@@ -240,7 +242,9 @@ fn structs() -> Facts {
             partition_id,
             current_offset,
             stream,
-            topic
+            topic,
+            rank,
+            reserved
         }
     );
     layout!(

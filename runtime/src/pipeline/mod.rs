@@ -20,8 +20,8 @@ pub use histogram::Distribution;
 pub use monitor::{Counters, Counts, Monitor, Retrying};
 pub use ports::{
     Batch, Consumed, Consumer, Failed, Failure, FailureKind, Fetched, FlushReason, FlushRequest,
-    Gauge, GivenUp, Handout, Message, Partition, Polled, Position, Produced, Producer, Rejected,
-    Settlement, Shipment, SinkPlugin, SourcePlugin, StateStore, Unsent,
+    Gauge, GivenUp, Handout, Message, Partition, Polled, Position, Produced, Producer, Rank,
+    Rejected, Settlement, Shipment, SinkPlugin, SourcePlugin, StateStore, Unsent,
 };
 pub use stages::Stages;
 use stopwatch::Stopwatch;

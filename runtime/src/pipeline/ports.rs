@@ -110,6 +110,16 @@ impl Batch {
     }
 }
 
+/// Whether something that was handed over of a batch's partition before may come again. A plugin that has several batches of a partition
+/// refuses those behind one that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Nothing does: how all of it has ended is known, or nothing is tried twice.
+    First,
+    /// How some of it has ended is not known yet.
+    Behind,
+}
+
 /// A record of a batch that a plugin named as failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -201,7 +211,11 @@ pub trait SinkPlugin: Send + Sync {
     /// # Errors
     ///
     /// The batch failed as a whole.
-    fn consume(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Consumed, Failure>> + Send;
+    fn consume(
+        &self,
+        batch: Arc<Batch>,
+        rank: Rank,
+    ) -> impl Future<Output = Result<Consumed, Failure>> + Send;
 
     /// Waits until every call whose future was dropped has ended.
     ///

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use iggy_connector_abi::{self as abi, Slice};
 
-use crate::pipeline::{Batch, Message};
+use crate::pipeline::{Batch, Message, Rank};
 
 /// Memory for records, kept from one batch to the next.
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub(super) struct Lent {
 }
 
 impl Lent {
-    pub(super) fn new(batch: Arc<Batch>, spare: &Arc<Spare>) -> Self {
+    pub(super) fn new(batch: Arc<Batch>, rank: Rank, spare: &Arc<Spare>) -> Self {
         let mut records = spare.take();
         records.extend(batch.messages.iter().map(record));
         Self {
@@ -44,6 +44,11 @@ impl Lent {
                 current_offset: batch.current_offset,
                 stream: Slice::of(batch.topic.stream.as_bytes()),
                 topic: Slice::of(batch.topic.topic.as_bytes()),
+                rank: match rank {
+                    Rank::First => abi::sink::rank::FIRST,
+                    Rank::Behind => abi::sink::rank::BEHIND,
+                },
+                reserved: 0,
             },
             records,
             spare: spare.clone(),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::spec::Deadlines,
-    pipeline::{Batch, Consumed, Failure, FailureKind, FlushRequest, SinkPlugin},
+    pipeline::{Batch, Consumed, Failure, FailureKind, FlushRequest, Rank, SinkPlugin},
 };
 
 /// An open instance of a sink.
@@ -108,9 +108,9 @@ impl Sink {
         )
     }
 
-    fn start_consume(&self, batch: Arc<Batch>) -> Result<Ticket<()>, Failure> {
+    fn start_consume(&self, batch: Arc<Batch>, rank: Rank) -> Result<Ticket<()>, Failure> {
         let records = batch.messages.len();
-        let lent = Arc::new(Lent::new(batch, &self.spare));
+        let lent = Arc::new(Lent::new(batch, rank, &self.spare));
         let consume = self.entries.consume;
         let wire = lent.wire();
         let instance = self.handle.instance();
@@ -127,8 +127,8 @@ impl Sink {
 }
 
 impl SinkPlugin for Sink {
-    async fn consume(&self, batch: Arc<Batch>) -> Result<Consumed, Failure> {
-        let mut ticket = self.start_consume(batch)?;
+    async fn consume(&self, batch: Arc<Batch>, rank: Rank) -> Result<Consumed, Failure> {
+        let mut ticket = self.start_consume(batch, rank)?;
         let ended = ticket.wait(Limit::Within(self.deadlines.consume)).await?;
         Ok(Consumed {
             failed: ended.failed,

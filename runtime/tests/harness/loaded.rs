@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use iggy_connector_message::{Schema, TopicMetadata};
 use iggy_connectors::{
-    pipeline::{self, Failure, FailureKind, SinkPlugin as _, SourcePlugin as _},
+    pipeline::{self, Failure, FailureKind, Rank, SinkPlugin as _, SourcePlugin as _},
     plugin::{self, Library},
 };
 use scripted::iggy_connector_sdk::{
@@ -63,7 +63,7 @@ impl OpenSink for Sink {
     }
 
     async fn consume(&self, batch: &Batch) -> Outcome {
-        match self.0.consume(handed_over(batch)).await {
+        match self.0.consume(handed_over(batch), Rank::First).await {
             Ok(consumed) => Outcome {
                 failed: consumed.failed.into_iter().map(record).collect(),
                 retry_after: consumed.retry_after,

@@ -27,6 +27,7 @@ mod settlement;
 pub mod shutdown;
 pub mod sink;
 pub mod source;
+mod standing;
 mod task;
 
 pub use iggy_connector_abi as abi;
@@ -36,3 +37,4 @@ pub(crate) use panics::guarded;
 #[cfg(feature = "testing")]
 pub(crate) use records::Lending;
 pub(crate) use records::{Record, Records};
+pub(crate) use standing::{Standing, refusal};

@@ -1,10 +1,10 @@
-//! In which order a sink's consumes begin, and which of them a flush waits for: [`Order`].
+//! In which order a sink's consumes begin, which of them a flush waits for, and which have failed: [`Order`].
 //!
 //! The host calls in order, but each call becomes a task, and tasks that start on several threads overtake each other. So a consume
 //! takes its place while it is being called, and its future begins only when those before it, of its partition, have begun.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     hash::{DefaultHasher, Hash, Hasher},
     pin::pin,
@@ -25,6 +25,8 @@ struct State {
     places: BTreeMap<u64, Consume>,
     /// Of flushes that wait for any change.
     flushes: Vec<Waker>,
+    /// Consumes that come again, until the host has said that it knows.
+    failed: BTreeSet<(Partition, u64)>,
 }
 
 struct Consume {
@@ -34,8 +36,9 @@ struct Consume {
     waker: Option<Waker>,
 }
 
-/// A partition's name, hashed. Two that collide wait for each other's first step, which does no harm.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A partition's name, hashed. Two that collide wait for each other's first step, and what follows a failure of one is tried once more
+/// in the other, which does no harm.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Partition(u64);
 
 impl Partition {
@@ -55,6 +58,7 @@ pub(super) struct Place {
 /// A consume's turn, held by its future.
 pub(super) struct Turn {
     order: Arc<Order>,
+    partition: Partition,
     number: u64,
 }
 
@@ -75,6 +79,7 @@ impl Order {
         };
         let turn = Turn {
             order: Arc::clone(self),
+            partition,
             number,
         };
         (place, turn)
@@ -87,6 +92,28 @@ impl Order {
             end: lock(&self.0).taken,
             partition,
         }
+    }
+
+    /// Notes that a consume comes again.
+    pub(super) fn failed(&self, partition: Partition, number: u64) {
+        lock(&self.0).failed.insert((partition, number));
+    }
+
+    /// Notes that a consume does not come again.
+    pub(super) fn recovered(&self, partition: Partition, number: u64) {
+        lock(&self.0).failed.remove(&(partition, number));
+    }
+
+    /// Notes that the host knows of every consume of a partition that has failed so far.
+    pub(super) fn resume(&self, partition: Partition) {
+        lock(&self.0).failed.retain(|(of, _)| *of != partition);
+    }
+
+    /// Whether a consume of the partition that was called before this one comes again.
+    pub(super) fn has_failed_before(&self, partition: Partition, number: u64) -> bool {
+        let state = lock(&self.0);
+        let mut before = state.failed.range((partition, 0)..(partition, number));
+        before.next().is_some()
     }
 
     fn take(&self, partition: Partition) -> u64 {
@@ -178,6 +205,11 @@ impl Drop for Place {
 }
 
 impl Turn {
+    /// Whose turn it is.
+    pub(super) fn place(&self) -> (&Arc<Order>, Partition, u64) {
+        (&self.order, self.partition, self.number)
+    }
+
     /// Runs `begin` and the future that it makes. Both begin only when everything before them, of the same partition, has begun or ended.
     pub(super) async fn run<F: Future>(self, begin: impl FnOnce() -> F) -> F::Output {
         self.order.turn(self.number).await;

@@ -5,7 +5,7 @@ use iggy_connector_abi::{
     sink::{ConsumedBatch, ConsumedMessage, FlushRequest},
 };
 
-use super::order::Partition;
+use super::{order::Partition, standing::Rank};
 use crate::{Schema, sink::Batch};
 
 /// The messages of a lent batch. Every slice in it has been checked.
@@ -95,12 +95,12 @@ impl<'a> Lending<'a> {
     }
 }
 
-/// Reads a batch that the host lent, or says what is wrong with it.
+/// Reads a batch that the host lent, and its rank, or says what is wrong with it.
 ///
 /// # Safety
 ///
 /// `batch` and all it points at live, unchanged, for `'a`; or `batch` is null.
-pub(crate) unsafe fn batch<'a>(batch: *const ConsumedBatch) -> Result<Batch<'a>, String> {
+pub(super) unsafe fn batch<'a>(batch: *const ConsumedBatch) -> Result<(Batch<'a>, Rank), String> {
     // SAFETY: alive by the caller's promise, or null.
     let batch = unsafe { abi::read(batch) }
         .ok_or("the batch is null, misaligned or shorter than the contract says")?;
@@ -113,7 +113,8 @@ pub(crate) unsafe fn batch<'a>(batch: *const ConsumedBatch) -> Result<Batch<'a>,
     let stream = unsafe { text(batch.stream) }.ok_or("the stream's name is no text")?;
     // SAFETY: lent for `'a` by the caller's promise.
     let topic = unsafe { text(batch.topic) }.ok_or("the topic's name is no text")?;
-    Ok(Batch {
+    let rank = Rank::of(batch.rank);
+    let batch = Batch {
         records: Records(messages),
         stream,
         topic,
@@ -121,7 +122,8 @@ pub(crate) unsafe fn batch<'a>(batch: *const ConsumedBatch) -> Result<Batch<'a>,
         current_offset: batch.current_offset,
         schema: Schema::from_code(batch.schema)
             .ok_or_else(|| format!("schema {} is unknown", batch.schema))?,
-    })
+    };
+    Ok((batch, rank))
 }
 
 /// Reads which partition a flush is about, `None` for all, or says what is wrong with the request.

@@ -17,6 +17,7 @@ use super::{
     outcome::Ended,
     panics::catch,
     records,
+    standing::{Rank, Watch},
     task::Work,
 };
 use crate::{Error, Sink, SinkConstructor, sink::Batch, streams};
@@ -150,15 +151,20 @@ async fn create<A, F: SinkConstructor<A>>(
     })
 }
 
-fn deliver(sink: Arc<Instance<Connector>>, batch: Result<Batch<'static>, String>) -> Work<()> {
-    let batch = match batch {
+fn deliver(
+    sink: Arc<Instance<Connector>>,
+    batch: Result<(Batch<'static>, Rank), String>,
+) -> Work<()> {
+    let (batch, rank) = match batch {
         Ok(batch) => batch,
         Err(message) => return Work::new(async { Ended::badly(Status::CONTRACT, message) }),
     };
     let partition = Partition::new(batch.stream(), batch.topic(), batch.partition_id());
     let (place, turn) = sink.connector.order.join(partition);
+    let watch = Watch::new(&turn, rank, batch.len());
     let consume = async move {
-        let consumed = turn.run(|| sink.connector.sink.consume_batch(batch)).await;
+        let author = || sink.connector.sink.consume_batch(batch);
+        let consumed = turn.run(|| watch.run(author)).await;
         Ended::of_batch(consumed, batch.len())
     };
     Work::new(consume).holding(place)

@@ -24,7 +24,7 @@ use self::{
     share::whole,
     state::{Call, State, Turn},
 };
-use crate::{Class, Error, Scope};
+use crate::{Class, Error, Scope, export::Standing};
 
 /// Gathers the records of several calls of [`crate::Sink::consume`] and writes them together. A call returns when its records have been
 /// written, so nothing counts as delivered that is only in memory.
@@ -104,9 +104,11 @@ use crate::{Class, Error, Scope};
 /// # What goes wrong
 ///
 /// An error of [`Writer::write`] that names records ([`Error::failed`], [`Error::failed_from`]) fails those and no others. One
-/// that does not fails every call of the group, and the runtime tries them again; the calls that wait behind fail with it, so that they do
-/// not overtake what comes again. A call that is made before the runtime knows of the failure may. An error of class invalid that names no record says nothing about a single call: each call's
-/// records are then written once more by themselves, so that no call is refused for another's record.
+/// that does not fails every call of the group, and the runtime tries them again. Calls of the same partition that wait behind, or are
+/// made before the runtime knows of the failure, fail without being written, so that nothing overtakes what comes again; that costs them
+/// no attempt. (Of a call that is made in a task of its own, or by an older runtime, the partition is not known: then every call that waits
+/// fails, and one that is made a moment later may overtake.) An error of class invalid that names no record says nothing about a single
+/// call: each call's records are then written once more by themselves, so that no call is refused for another's record.
 ///
 /// A call that is cancelled takes its records out. If they were just being written, what became of them is not known; if it was this call
 /// that wrote, the others' are written again by the next.
@@ -225,6 +227,7 @@ impl<W: Writer> Batcher<W> {
             records,
             bytes,
             since: Instant::now(),
+            standing: Standing::current(),
             tell,
         };
         Ticket {
@@ -237,6 +240,9 @@ impl<W: Writer> Batcher<W> {
     /// Writes a group. Dropped half way, what has no outcome goes back into the buffer.
     async fn write(&self, calls: Vec<Call<W::Record>>) {
         let mut group = Group::new(self, calls);
+        if group.is_empty() {
+            return;
+        }
         let result = self.writer.write(group.records()).await;
         match result {
             Err(error) if blames_nobody(&error) && group.has_several_calls() => {

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use crate::pipeline::{Consumed, Failure};
+use crate::pipeline::{Consumed, Failure, Rank};
 
 /// What a consume ended with.
 pub(super) type Outcome = Result<Consumed, Failure>;
@@ -28,6 +28,8 @@ pub(super) struct Calls<'a> {
 struct Call<'a> {
     number: u64,
     since: Instant,
+    /// Made with the plugin.
+    is_real: bool,
     state: State<'a>,
 }
 
@@ -58,6 +60,14 @@ impl<'a> Calls<'a> {
         self.begun.len()
     }
 
+    /// How a batch stands that is handed over now, when what fails is tried again.
+    pub(super) fn rank(&self) -> Rank {
+        match self.begun.iter().any(|call| call.is_real) {
+            true => Rank::Behind,
+            false => Rank::First,
+        }
+    }
+
     /// How many were begun so far.
     pub(super) fn count(&self) -> u64 {
         self.count
@@ -80,19 +90,20 @@ impl<'a> Calls<'a> {
             }
             Poll::Pending => State::Running(running),
         };
-        self.push(state);
+        self.push(state, true);
     }
 
     /// Puts an outcome behind the others for which no call is needed.
     pub(super) fn end(&mut self, outcome: Outcome) {
-        self.push(State::Ended(outcome));
+        self.push(State::Ended(outcome), false);
     }
 
-    fn push(&mut self, state: State<'a>) {
+    fn push(&mut self, state: State<'a>, is_real: bool) {
         self.count += 1;
         self.begun.push_back(Call {
             number: self.count,
             since: Instant::now(),
+            is_real,
             state,
         });
     }
@@ -103,25 +114,21 @@ impl<'a> Calls<'a> {
     }
 
     fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(Call { state, .. }) = self.begun.front_mut() else {
+        let Some(first) = self.begun.pop_front() else {
             return Poll::Pending;
         };
-        if let State::Running(running) = state {
-            let Poll::Ready(outcome) = running.poll(context) else {
-                return Poll::Pending;
-            };
-            let State::Running(spare) = std::mem::replace(state, State::Ended(outcome)) else {
-                unreachable!("it was running a moment ago");
-            };
-            self.spare.push(spare);
+        let mut running = match first.state {
+            State::Ended(outcome) => return Poll::Ready(outcome),
+            State::Running(running) => running,
+        };
+        let polled = running.poll(context);
+        if polled.is_ready() {
+            self.spare.push(running);
+        } else {
+            let state = State::Running(running);
+            self.begun.push_front(Call { state, ..first });
         }
-        match self.begun.pop_front() {
-            Some(Call {
-                state: State::Ended(outcome),
-                ..
-            }) => Poll::Ready(outcome),
-            _ => unreachable!("the first call has just ended"),
-        }
+        polled
     }
 
     /// The first call, unless it has ended as far as is known.
@@ -130,6 +137,7 @@ impl<'a> Calls<'a> {
             number,
             since,
             state: State::Running(_),
+            ..
         } = *self.begun.front()?
         else {
             return None;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::pipeline::{
     Attempts, Consumed, Failure, FailureKind, Fetched, FlushReason, FlushRequest, Partition,
-    Producer, SinkPlugin,
+    Producer, Rank, SinkPlugin,
 };
 
 /// What a lane is told.
@@ -157,6 +157,7 @@ impl<'a, P: SinkPlugin, D: Producer> Lane<'a, P, D> {
             sink.plugin.drain().await?;
         }
         while self.deliveries.len() > self.calls.len() && !self.is_full() {
+            let rank = self.rank();
             let delivery = &mut self.deliveries[self.calls.len()];
             delivery.handed_over();
             match delivery.part() {
@@ -164,11 +165,23 @@ impl<'a, P: SinkPlugin, D: Producer> Lane<'a, P, D> {
                     let message = "the connector failed before it was handed over";
                     self.calls.end(Err(Failure::transient(message)));
                 }
-                Some(part) => self.calls.begin(sink.plugin.consume(part.clone())).await,
+                Some(part) => {
+                    self.calls
+                        .begin(sink.plugin.consume(part.clone(), rank))
+                        .await
+                }
                 None => self.calls.end(Ok(Consumed::default())),
             }
         }
         Ok(())
+    }
+
+    /// How the next batch stands. Without a second attempt nothing comes again.
+    fn rank(&self) -> Rank {
+        match self.run.delivers_once() {
+            true => Rank::First,
+            false => self.calls.rank(),
+        }
     }
 
     /// Whether nothing more may be handed over before the first outcome.

@@ -95,6 +95,8 @@ pub(crate) fn batch(records: &[sink::ConsumedMessage]) -> ConsumedBatch {
         current_offset: 99,
         stream: Slice::of(b"orders"),
         topic: Slice::of(b"new"),
+        rank: 0,
+        reserved: 0,
     }
 }
 

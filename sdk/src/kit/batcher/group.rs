@@ -1,4 +1,4 @@
-//! Calls that are being written together: [`Group`].
+//! Calls that are being written together: [`Group`]. What must not be written since something before it comes again is refused here.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,10 @@ use super::{
     share::{Range, share, whole},
     state::{Call, State},
 };
-use crate::Error;
+use crate::{
+    Error,
+    export::{Standing, refusal},
+};
 
 /// A group that is being written. Dropped before its end, the calls without an outcome go back into the buffer.
 pub(super) struct Group<'a, W: Writer> {
@@ -25,6 +28,7 @@ struct Part {
     len: usize,
     bytes: usize,
     since: Instant,
+    standing: Option<Standing>,
     tell: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -43,15 +47,26 @@ impl<'a, W: Writer> Group<'a, W> {
                 len,
                 bytes: call.bytes,
                 since: call.since,
+                standing: call.standing,
                 tell: call.tell,
             }
         };
-        let calls = calls.into_iter().map(part).collect();
-        Self {
+        let (held, free): (Vec<_>, Vec<_>) =
+            calls.into_iter().partition(|call| is_held(&call.standing));
+        let calls = free.into_iter().map(part).collect();
+        let group = Self {
             batcher,
             records,
             calls,
+        };
+        for call in held {
+            group.refuse(call, refusal());
         }
+        group
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
     }
 
     pub(super) fn records(&self) -> &[W::Record] {
@@ -62,8 +77,11 @@ impl<'a, W: Writer> Group<'a, W> {
         self.calls.len() > 1
     }
 
-    /// The records of the first call that has no outcome.
-    pub(super) fn first(&self) -> Option<&[W::Record]> {
+    /// The records of the first call that has no outcome and is to be written.
+    pub(super) fn first(&mut self) -> Option<&[W::Record]> {
+        while is_held(&self.calls.front()?.standing) {
+            self.end_first(Err(refusal()));
+        }
         let first = self.calls.front()?;
         Some(&self.records[..first.len])
     }
@@ -93,20 +111,33 @@ impl<'a, W: Writer> Group<'a, W> {
             };
             self.tell(part, own);
         }
-        let Err(error) = result else { return };
-        if holds_up(&error) {
+        if let Err(error) = result {
             self.fail_behind(&error);
         }
     }
 
+    /// Where no standing is known, everything that waits is behind whatever failed.
     fn fail_behind(&self, error: &Error) {
-        for call in self.batcher.with(State::clear) {
-            self.batcher.with(|state| state.ended(call.number));
-            let _ = call.tell.send(Err(whole(error)));
+        let held = |state: &mut State<_>| state.take_held(holds_up(error));
+        for call in self.batcher.with(held) {
+            let why = match call.standing {
+                Some(_) => refusal(),
+                None => whole(error),
+            };
+            self.refuse(call, why);
         }
     }
 
+    fn refuse(&self, call: Call<W::Record>, why: Error) {
+        self.batcher.with(|state| state.ended(call.number));
+        let _ = call.tell.send(Err(why));
+    }
+
     fn tell(&self, part: Part, result: Result<(), Error>) {
+        if let (Some(standing), Err(error)) = (&part.standing, &result) {
+            // Before the next group is taken: the call has not returned yet.
+            standing.fails_with(error);
+        }
         self.batcher.with(|state| state.ended(part.number));
         // Whoever has stopped waiting for it does not want to know.
         let _ = part.tell.send(result);
@@ -126,10 +157,15 @@ impl<W: Writer> Drop for Group<'_, W> {
                     records: own,
                     bytes: part.bytes,
                     since: part.since,
+                    standing: part.standing,
                     tell: part.tell,
                 });
             }
         }
         self.batcher.change(|state| state.written(unwritten));
     }
+}
+
+fn is_held(standing: &Option<Standing>) -> bool {
+    standing.as_ref().is_some_and(Standing::is_held)
 }

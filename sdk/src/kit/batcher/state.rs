@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::Limits;
-use crate::Error;
+use crate::{Error, export::Standing};
 
 pub(super) struct State<T> {
     /// The next call's number.
@@ -28,6 +28,8 @@ pub(super) struct Call<T> {
     pub(super) records: Vec<T>,
     pub(super) bytes: usize,
     pub(super) since: Instant,
+    /// Where the call comes from a consume whose rank is known.
+    pub(super) standing: Option<Standing>,
     pub(super) tell: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -107,10 +109,19 @@ impl<T> State<T> {
         }
     }
 
-    /// Takes all calls that wait.
-    pub(super) fn clear(&mut self) -> VecDeque<Call<T>> {
-        (self.records, self.bytes) = (0, 0);
-        std::mem::take(&mut self.waiting)
+    /// Takes the calls that wait and are held; of those whose standing is not known all or none.
+    pub(super) fn take_held(&mut self, are_others_held: bool) -> Vec<Call<T>> {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let is_held = |call: &Call<T>| match &call.standing {
+            Some(standing) => standing.is_held(),
+            None => are_others_held,
+        };
+        let (held, free): (Vec<_>, Vec<_>) = waiting.partition(is_held);
+        self.waiting = free.into();
+        for call in &held {
+            self.uncount(call);
+        }
+        held
     }
 
     /// Forgets a call, and returns what waited of it.

@@ -27,7 +27,7 @@ use crate::{
     config::spec::{self, Delivery, Direction, OnFailure},
     pipeline::{
         Batch, Consumed, Consumer, Counts, Failed, Failure, FailureKind, Fetched, FlushRequest,
-        Handout, Message, Monitor, Partition, Position, SinkPlugin, Stages,
+        Handout, Message, Monitor, Partition, Position, Rank, SinkPlugin, Stages,
         fakes::{Journal, add_hello, dead_letter_topic, note, on_invalid, policy, topic},
     },
 };
@@ -177,6 +177,8 @@ struct Plugin {
     held: Mutex<Vec<(u32, Outcome, oneshot::Sender<Outcome>)>>,
     flushes: Mutex<VecDeque<Result<(), Failure>>>,
     flushed_at: Mutex<Vec<Instant>>,
+    /// How each consume was said to stand.
+    ranks: Mutex<Vec<Rank>>,
     has_cancelled: Mutex<bool>,
     journal: Journal,
     stop: CancellationToken,
@@ -214,7 +216,8 @@ impl Plugin {
 }
 
 impl SinkPlugin for Plugin {
-    async fn consume(&self, batch: Arc<Batch>) -> Outcome {
+    async fn consume(&self, batch: Arc<Batch>, rank: Rank) -> Outcome {
+        self.ranks.lock().unwrap().push(rank);
         let payloads = batch
             .messages
             .iter()
@@ -277,6 +280,7 @@ struct Run {
     counts: Counts,
     /// When it was flushed, since the beginning.
     flushed_after: Vec<Duration>,
+    ranks: Vec<Rank>,
 }
 
 struct Case {
@@ -354,6 +358,7 @@ async fn run(case: Case) -> Run {
         held: Mutex::default(),
         flushes: Mutex::new(case.flushes.into()),
         flushed_at: Mutex::default(),
+        ranks: Mutex::default(),
         has_cancelled: Mutex::default(),
         journal: journal.clone(),
         stop: stop.clone(),
@@ -402,6 +407,7 @@ async fn run(case: Case) -> Run {
         journal,
         counts,
         flushed_after: flushed_at.iter().map(|at| *at - began).collect(),
+        ranks: plugin.ranks.lock().unwrap().clone(),
     }
 }
 

@@ -231,3 +231,87 @@ async fn a_stop_while_trying_again_leaves_what_followed_for_another_run() {
     assert!(!run.journal.iter().any(|line| line.starts_with("store")));
     assert_eq!(run.counts.consumed, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_stands_behind_what_the_plugin_has_and_first_after_a_failure() {
+    use Rank::{Behind, First};
+
+    let run = run(Case {
+        answers: vec![
+            after(10, fine()),
+            after(10, busy()),
+            // What a plugin refuses behind a failure.
+            Answer::Now(busy()),
+        ],
+        ..three()
+    })
+    .await;
+    assert_eq!(run.result, Ok(()));
+    assert_eq!(
+        consumed(&run),
+        [
+            "consume 1",
+            "consume 2",
+            "consume 3",
+            "store 0",
+            "consume 2",
+            "consume 3",
+            "store 1",
+            "store 2"
+        ]
+    );
+    assert_eq!(run.ranks, [First, Behind, Behind, First, First]);
+    assert_eq!(run.counts.errors, 1, "only what failed by itself");
+    assert_eq!(run.counts.retries, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_behind_a_failure_has_all_its_attempts() {
+    // Two attempts each: were the refusals counted, the second batch would have none left for its own failure.
+    let run = run(Case {
+        answers: vec![
+            after(10, busy()),
+            Answer::Now(busy()),
+            Answer::Now(busy()),
+            Answer::Now(fine()),
+            after(10, busy()),
+            Answer::Now(busy()),
+        ],
+        max_attempts: 1,
+        ..three()
+    })
+    .await;
+    assert_eq!(run.result, Ok(()));
+    assert_eq!((run.counts.processed, run.counts.errors), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_behind_one_with_nothing_to_hand_over_stands_first() {
+    let run = run(Case {
+        answers: vec![after(10, fine())],
+        transforms: add_hello(),
+        errors: on_invalid(OnFailure::Skip),
+        max_unsettled: 3,
+        ..Case::of(vec![one("{"), one("{}"), one("{}"), wait(), Step::Stop])
+    })
+    .await;
+    assert_eq!(run.result, Ok(()));
+    assert_eq!(run.ranks[0], Rank::First);
+    assert_eq!((run.counts.processed, run.counts.failed), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_second_attempt_every_batch_stands_first() {
+    let run = run(Case {
+        answers: vec![after(10, busy()), after(10, fine()), after(10, fine())],
+        delivery: Delivery::AtMostOnce,
+        errors: spec::Errors {
+            on_exhausted: OnFailure::Skip,
+            ..on_invalid(OnFailure::Skip)
+        },
+        ..three()
+    })
+    .await;
+    assert_eq!(run.ranks, [Rank::First; 3]);
+    assert_eq!((run.counts.processed, run.counts.failed), (2, 1));
+}
