@@ -65,8 +65,9 @@ pub struct Position {
 /// Reads the topics of a sink and stores what is settled.
 pub trait Consumer: Send {
     /// Sends batches, and which partitions are being lost, to `batches` until `stop` or until the receiver is gone, and stores the
-    /// positions that come from `settled`. After the last batch it goes on storing until `settled` is closed, stores what is left and
-    /// leaves its groups.
+    /// positions that come from `settled`. Of each partition it sends at most `most` batches, at least one, whose positions have not come,
+    /// so that a slow one fills the way of no other. After the last batch it goes on storing until `settled` is closed, stores what is
+    /// left and leaves its groups.
     ///
     /// # Errors
     ///
@@ -75,6 +76,7 @@ pub trait Consumer: Send {
         self,
         batches: mpsc::Sender<Handout>,
         settled: mpsc::Receiver<Position>,
+        most: usize,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }

@@ -83,10 +83,12 @@ impl<P: SinkPlugin, D: Producer> Sink<'_, P, D> {
     ) -> Result<(), Failure> {
         let (handed_out, handouts) = mpsc::channel(1);
         let (settled, positions) = mpsc::channel(UNSTORED_BATCHES);
+        // What the plugin takes, and the next one ready.
+        let most = self.max_unsettled.max(1) as usize + 1;
         // In this order: what the consumer has is with a lane before the lane asks whether something waits.
         let (read, fed) = tokio::join!(
             biased;
-            consumer.run(handed_out, positions, stop.clone()),
+            consumer.run(handed_out, positions, most, stop.clone()),
             self.feed(handouts, settled, stop)
         );
         fed.and(read)

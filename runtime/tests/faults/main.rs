@@ -22,6 +22,7 @@ mod havoc;
 mod kills;
 mod once;
 mod oracle;
+mod partitions;
 mod plugins;
 mod poison;
 mod routes;

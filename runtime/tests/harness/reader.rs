@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::broker::PATIENCE;
 
+/// Batches of a partition that may be with a reader: more than any test leaves unsettled.
+const MOST: usize = 1_000;
+
 /// A consumer that is running.
 pub struct Reader {
     batches: mpsc::Receiver<Handout>,
@@ -59,7 +62,7 @@ impl Reader {
         let (fetched, batches) = mpsc::channel(1);
         let (settled, positions) = mpsc::channel(16);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(consumer.run(fetched, positions, stop.clone()));
+        let task = tokio::spawn(consumer.run(fetched, positions, MOST, stop.clone()));
         Self {
             batches,
             lost: Vec::new(),

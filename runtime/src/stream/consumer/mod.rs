@@ -129,6 +129,7 @@ impl pipeline::Consumer for Consumer {
         self,
         batches: mpsc::Sender<Handout>,
         settled: mpsc::Receiver<Position>,
+        most: usize,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
         let mut session = Session::new(
@@ -136,6 +137,7 @@ impl pipeline::Consumer for Consumer {
             self.members,
             settled,
             self.reading,
+            most,
             self.gauge,
         );
         let consumed = session.consume(&batches, &stop).await;

@@ -36,6 +36,10 @@ pub(super) struct Partition {
     fenced_until: Instant,
     fences: u32,
     gathered: Option<Gathered>,
+    /// Batches that the pipeline has.
+    out: usize,
+    /// Most of them.
+    most: usize,
     handed: Option<u64>,
     settled: Option<u64>,
     stored: Option<u64>,
@@ -79,6 +83,8 @@ impl Partition {
             fenced_until: now,
             fences: 0,
             gathered: None,
+            out: 0,
+            most: usize::MAX,
             handed: None,
             settled: None,
             stored: None,
@@ -86,6 +92,16 @@ impl Partition {
             next: 0,
             end: None,
         }
+    }
+
+    /// Has at most so many batches with the pipeline.
+    pub(super) fn at_most(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
+
+    /// Whether it is polled at all: it is not being lost, and the pipeline can take what a poll brings.
+    pub(super) fn is_polled(&self) -> bool {
+        !self.is_leaving && self.out < self.most
     }
 
     /// Begins to read behind the stored offset.
@@ -175,6 +191,12 @@ impl Partition {
     /// Messages up to `last` are being handed out.
     pub(super) fn hand_out(&mut self, last: u64) {
         self.handed = Some(last);
+        self.out += 1;
+    }
+
+    /// The pipeline has settled a batch.
+    pub(super) fn take_back(&mut self) {
+        self.out = self.out.saturating_sub(1);
     }
 
     /// Everything up to `offset` is settled.

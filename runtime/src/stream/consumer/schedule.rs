@@ -18,7 +18,7 @@ pub(super) fn next(partitions: &[Partition], turn: usize, now: Instant) -> Optio
     let count = partitions.len();
     (0..count)
         .map(|step| (turn + step) % count)
-        .find(|at| !partitions[*at].is_leaving && partitions[*at].ready_at() <= now)
+        .find(|at| partitions[*at].is_polled() && partitions[*at].ready_at() <= now)
 }
 
 /// The partition whose gathered messages have waited longest and are due.
@@ -32,7 +32,7 @@ pub(super) fn next_due(partitions: &[Partition], now: Instant) -> Option<usize> 
 
 /// When a partition may be polled or what it has gathered is due, if there is one.
 pub(super) fn next_ready(partitions: &[Partition], now: Instant) -> Option<Instant> {
-    let polled = partitions.iter().filter(|partition| !partition.is_leaving);
+    let polled = partitions.iter().filter(|partition| partition.is_polled());
     let gathered = partitions
         .iter()
         .filter_map(|partition| partition.hand_out_by(now));
@@ -63,7 +63,7 @@ pub(super) fn rest(
     }
     if partitions
         .iter()
-        .all(|partition| partition.was_empty || partition.is_leaving)
+        .all(|partition| partition.was_empty || !partition.is_polled())
     {
         partitions[at].rests_until = now + interval(&partitions[at]);
     }
@@ -87,7 +87,7 @@ pub(super) fn wake(
 fn has_backlog(partitions: &[Partition]) -> bool {
     partitions
         .iter()
-        .any(|partition| partition.has_backlog && !partition.is_leaving)
+        .any(|partition| partition.has_backlog && partition.is_polled())
 }
 
 #[cfg(test)]
@@ -219,6 +219,26 @@ mod tests {
         assert_eq!(next(&partitions, 0, start), None);
         assert_eq!(next(&partitions, 0, start + INTERVAL), Some(1));
         assert_eq!(next(&[], 3, start), None);
+    }
+
+    #[test]
+    fn a_partition_of_which_the_pipeline_has_enough_is_not_polled_and_delays_nobody() {
+        let start = Instant::now();
+        let mut partitions: Vec<_> = partitions(2, start)
+            .into_iter()
+            .map(|partition| partition.at_most(2))
+            .collect();
+        for offset in 0..2 {
+            assert_eq!(next(&partitions, 0, start), Some(0));
+            found(&mut partitions[0], offset, u64::MAX);
+            partitions[0].hand_out(offset);
+        }
+        assert_eq!(next(&partitions, 0, start), Some(1));
+        // Beside a backlog that is read it would rest for longer.
+        rest(&mut partitions, 1, INTERVAL, start, |_| INTERVAL);
+        assert_eq!(next_ready(&partitions, start), Some(start + INTERVAL));
+        partitions[0].take_back();
+        assert_eq!(next(&partitions, 1, start), Some(0));
     }
 
     #[test]

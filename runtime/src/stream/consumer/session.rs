@@ -35,6 +35,8 @@ pub(super) struct Session<'a> {
     partitions: Vec<Partition>,
     settled: mpsc::Receiver<Position>,
     reading: Reading,
+    /// Batches of one partition that may be with the pipeline.
+    most: usize,
     is_settling: bool,
     /// The last poll found nothing.
     is_idle: bool,
@@ -56,6 +58,7 @@ impl<'a> Session<'a> {
         members: Vec<Member>,
         settled: mpsc::Receiver<Position>,
         reading: Reading,
+        most: usize,
         gauge: Option<Arc<dyn Gauge>>,
     ) -> Self {
         Self {
@@ -64,6 +67,7 @@ impl<'a> Session<'a> {
             partitions: Vec::new(),
             settled,
             reading,
+            most: most.max(1),
             is_settling: true,
             is_idle: false,
             epochs: 0,
@@ -150,22 +154,22 @@ impl<'a> Session<'a> {
     }
 
     fn settle(&mut self, position: &Position) {
-        if self.reading.delivery == Delivery::AtMostOnce {
-            // It was stored before it was handed out.
-            return;
-        }
         let partition = self
             .partitions
             .iter_mut()
             .find(|partition| partition.epoch == position.epoch);
-        match partition {
-            Some(partition) => partition.settle(position.offset, Instant::now()),
-            None => debug!(
+        let Some(partition) = partition else {
+            return debug!(
                 topic = ?position.topic,
                 partition = position.partition_id,
                 offset = position.offset,
                 "settled after the partition was lost; its next owner gets it again"
-            ),
+            );
+        };
+        partition.take_back();
+        // At most once: it was stored before it was handed out.
+        if self.reading.delivery != Delivery::AtMostOnce {
+            partition.settle(position.offset, Instant::now());
         }
     }
 

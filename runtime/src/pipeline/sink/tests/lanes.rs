@@ -182,3 +182,129 @@ async fn no_more_is_taken_than_can_be_placed() {
     assert!(at("a fifth is waiting") < at("store 0"));
     assert!(at("store 0") < at("a sixth is waiting"));
 }
+
+/// The first partition is slow; what the others bring meanwhile.
+fn beside_a_slow_one(steps: Vec<Step>) -> Case {
+    Case {
+        answers: vec![Answer::After(Duration::from_secs(300), fine())],
+        max_in_flight: 2,
+        ..Case::of(steps)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_partition_holds_up_no_other() {
+    let run = run(beside_a_slow_one(vec![
+        batch(0, "a"),
+        batch(0, "b"),
+        batch(1, "c"),
+        batch(1, "d"),
+        batch(2, "e"),
+        batch(1, "f"),
+        wait(),
+        Step::Stop,
+    ]))
+    .await;
+    assert_eq!(run.result, Ok(()));
+    let mut journal = run.journal;
+    journal.retain(|line| !line.starts_with("flush"));
+    assert_eq!(
+        journal,
+        [
+            "consume a",
+            "consume@1 c",
+            "store@1 0",
+            "consume@1 d",
+            "store@1 1",
+            "consume@2 e",
+            "store@2 0",
+            "consume@1 f",
+            "store@1 2",
+            "store 0",
+            "consume b",
+            "store 1"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_slow_partition_no_more_waits_than_one_batch_for_each_full_lane() {
+    let run = run(beside_a_slow_one(vec![
+        batch(0, "a"),
+        batch(0, "b"),
+        batch(0, "c"),
+        batch(0, "d"),
+        Step::Note("one is with the plugin, two are kept, one waits"),
+        batch(0, "e"),
+        Step::Note("a fifth waits"),
+        wait(),
+        Step::Stop,
+    ]))
+    .await;
+    assert_eq!(run.result, Ok(()));
+    let at = |what: &str| run.journal.iter().position(|line| line == what).unwrap();
+    let kept = at("one is with the plugin, two are kept, one waits");
+    assert!(kept < at("store 0") && at("store 0") < at("a fifth waits"));
+    assert_eq!(run.counts.processed, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_lost_is_flushed_when_what_waits_of_it_is_with_the_plugin() {
+    let run = run(Case {
+        answers: vec![Answer::After(Duration::from_secs(50), fine())],
+        max_unsettled: 1,
+        batch_timeout: Duration::from_secs(3600),
+        buffers: true,
+        ..beside_a_slow_one(vec![
+            batch(0, "a"),
+            batch(0, "b"),
+            Step::Lost(0),
+            batch(1, "c"),
+            wait(),
+            Step::Stop,
+        ])
+    })
+    .await;
+    assert_eq!(run.result, Ok(()));
+    let at = |what: &str| run.journal.iter().position(|line| line == what).unwrap();
+    assert!(at("consume@1 c") < at("store 0"), "{:?}", run.journal);
+    assert!(at("consume b") < at("flush PartitionLost"));
+    assert!(at("flush PartitionLost") < at("store 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_full_lane_comes_again_when_the_sink_is_stopped() {
+    let run = run(Case {
+        answers: vec![Answer::After(Duration::from_secs(2), fine())],
+        ..beside_a_slow_one(vec![
+            batch(0, "a"),
+            batch(0, "b"),
+            batch(1, "c"),
+            Step::Wait(Duration::from_secs(1)),
+            Step::Stop,
+        ])
+    })
+    .await;
+    assert_eq!(run.result, Ok(()));
+    assert!(!run.journal.contains(&"consume b".to_owned()));
+    assert_eq!((run.counts.consumed, run.counts.processed), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_full_lane_is_delivered_at_the_stop_when_it_does_not_come_again() {
+    let run = run(Case {
+        answers: vec![Answer::After(Duration::from_secs(2), fine())],
+        delivery: Delivery::AtMostOnce,
+        ..beside_a_slow_one(vec![
+            batch(0, "a"),
+            batch(0, "b"),
+            batch(1, "c"),
+            Step::Wait(Duration::from_secs(1)),
+            Step::Stop,
+        ])
+    })
+    .await;
+    assert_eq!(run.result, Ok(()));
+    assert!(run.journal.contains(&"consume b".to_owned()));
+    assert_eq!((run.counts.consumed, run.counts.processed), (3, 3));
+}

@@ -60,6 +60,7 @@ impl Consumer for Script {
         self,
         batches: mpsc::Sender<Handout>,
         mut settled: mpsc::Receiver<Position>,
+        _most: usize,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
         let mut offsets: BTreeMap<u32, u64> = BTreeMap::new();

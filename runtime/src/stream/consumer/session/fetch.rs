@@ -157,6 +157,10 @@ impl Session<'_> {
         };
         let last = gathered.messages.last().map_or(0, |message| message.offset);
         self.partitions[at].hand_out(last);
+        let members = &self.members;
+        let interval = |partition: &Partition| members[partition.member].poll_interval;
+        // It may be full now and not be polled for a while; nobody rests beside it then.
+        schedule::wake(&mut self.partitions, Instant::now(), interval);
         if self.reading.delivery == Delivery::AtMostOnce {
             self.partitions[at].settle(last, Instant::now());
             if !self.store(at).await? {

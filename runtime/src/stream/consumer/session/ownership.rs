@@ -216,8 +216,8 @@ impl Session<'_> {
         for id in self.members[member].assigned.clone() {
             if self.find(member, id).is_none() {
                 self.epochs += 1;
-                self.partitions
-                    .push(Partition::new(member, id, self.epochs, Instant::now()));
+                let partition = Partition::new(member, id, self.epochs, Instant::now());
+                self.partitions.push(partition.at_most(self.most));
             }
         }
     }

@@ -22,6 +22,7 @@ use iggy_connector_sdk::{
 use schemars::JsonSchema;
 use scripted::deed::perform;
 use serde::Deserialize;
+use tokio::sync::MutexGuard;
 
 sink_connector!(LedgerSink);
 
@@ -45,6 +46,9 @@ pub struct Config {
     buffered: usize,
     /// As long as this file exists, it says what happens before a batch is written (see `scripted::deed`).
     deed: PathBuf,
+    /// Batches of this partition are written one after another, and none of them as long as the file `hold` exists. Without a buffer.
+    held_partition: Option<u32>,
+    hold: PathBuf,
     /// Each write fails so often before it succeeds.
     failures: u64,
     failure: Failure,
@@ -85,6 +89,7 @@ enum Poison {
 pub struct LedgerSink {
     config: Config,
     lines: Batcher<Ledger>,
+    held: tokio::sync::Mutex<()>,
 }
 
 /// The file, and how writing into it fails.
@@ -119,6 +124,7 @@ impl LedgerSink {
         Self {
             config,
             lines: Batcher::new(ledger, limits),
+            held: tokio::sync::Mutex::default(),
         }
     }
 
@@ -148,6 +154,18 @@ impl LedgerSink {
         };
         wait(ledger.answer).await;
         written
+    }
+
+    /// What it returns is kept until the batch is written.
+    async fn released(&self, partition: u32) -> Option<MutexGuard<'_, ()>> {
+        if self.config.held_partition != Some(partition) {
+            return None;
+        }
+        let turn = self.held.lock().await;
+        while self.config.hold.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Some(turn)
     }
 
     fn take(&self, batch: &Batch<'_>) -> Result<(), Error> {
@@ -262,6 +280,7 @@ impl Sink for LedgerSink {
         if let Ok(deed) = std::fs::read_to_string(&self.config.deed) {
             perform(deed.trim()).await?;
         }
+        let _turn = self.released(batch.partition_id()).await;
         self.deliver(&batch).await
     }
 
