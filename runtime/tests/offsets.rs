@@ -335,6 +335,53 @@ async fn a_sink_that_has_never_run_begins_where_it_was_told_and_elsewhere_by_sta
 }
 
 #[tokio::test]
+async fn resets_among_commands_replay_what_they_said_and_nothing_else() {
+    let broker = Broker::start().await;
+    let (topic, _) = filled(&broker).await;
+    let home = home(&topic, broker.address(), "", "");
+    let daemon = home.start().await;
+    caught_up(&daemon).await;
+    let (mut replayed, mut done, mut refused) = (0, 0, 0);
+    for round in 0..24 {
+        let command = ["pause", "stop", "pause", "restart"][round % 4];
+        daemon.post(&format!("{SINK}/{command}")).await;
+        if round % 3 > 0 {
+            let is_ready = |sink: &Value| {
+                sink["status"] == "paused" || sink["status"] == "stopped" || command == "restart"
+            };
+            daemon.wait_for(SINK, is_ready).await;
+        }
+        let to = json!({ "to": "offset:3" });
+        // Whichever comes first: the resets, or what has it go on.
+        let (first, (), second) = tokio::join!(
+            put(&daemon, OFFSETS, &to),
+            async { drop(daemon.post("/sinks/lines/start").await) },
+            put(&daemon, OFFSETS, &to),
+        );
+        for (status, answer) in [first, second] {
+            match status {
+                200 => {
+                    replayed += answer["replayed"].as_u64().unwrap();
+                    done += 1;
+                }
+                409 => refused += 1,
+                _ => panic!("{status}: {answer}"),
+            }
+        }
+    }
+    daemon
+        .wait_for(SINK, |sink| sink["status"] == "running")
+        .await;
+    caught_up(&daemon).await;
+    assert!(
+        done > 0 && refused > 0 && replayed > 0,
+        "{done} done, {refused} refused"
+    );
+    assert_eq!(written(&home).len() as u64, 29 + replayed);
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
 async fn nothing_is_reset_while_it_runs() {
     let broker = Broker::start().await;
     let (topic, _) = filled(&broker).await;
@@ -713,6 +760,12 @@ async fn unknown_keys_wrong_methods_and_bodies_that_say_nothing_are_refused() {
             400,
         ),
         (Method::DELETE, "/sinks/lines/offsets?dry_run", None, 400),
+        (
+            Method::DELETE,
+            "/sources/numbers/offsets?dry_run=true",
+            None,
+            400,
+        ),
         (Method::PUT, OFFSETS, None, 415),
     ] {
         let (status, answer) = send(&daemon, method.clone(), path, body).await;

@@ -260,7 +260,10 @@ async fn forget_sink(
 async fn forget_source(
     State(api): State<Api>,
     Named(key): Named<String>,
+    uri: Uri,
 ) -> Result<StatusCode, ApiError> {
+    // Whoever asks for a dry run, which there is none of, must not lose the state.
+    let [] = query(&uri, [])?;
     let handle = find(Direction::Source, &api, &key)?;
     let done = handle.reset(Reset::Forget, Manner::Real).await;
     done.map_err(|error| not_reset(&api, &error))?;

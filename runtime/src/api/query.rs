@@ -19,10 +19,11 @@ pub(super) fn query<'a, const N: usize>(
     for pair in pairs.filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let refuse = |what: &str| {
-            ApiError::Invalid(format!(
-                "{what}: this route takes `?{}=`",
-                known.join("=`, `?")
-            ))
+            let takes = match known.is_empty() {
+                true => "nothing there".to_owned(),
+                false => format!("`?{}=`", known.join("=`, `?")),
+            };
+            ApiError::Invalid(format!("{what}: this route takes {takes}"))
         };
         let Some(place) = known.iter().position(|known| *known == key) else {
             return Err(refuse("unknown key in the query"));

@@ -47,6 +47,8 @@ pub(super) struct Partition {
     /// The next offset to be settled, and the next one to come as far as is known: for figures only.
     next: u64,
     end: Option<u64>,
+    /// Whether a poll has told the end since this was asked last.
+    is_fresh: bool,
 }
 
 /// Polled and not handed out.
@@ -91,6 +93,7 @@ impl Partition {
             unstored: None,
             next: 0,
             end: None,
+            is_fresh: false,
         }
     }
 
@@ -121,6 +124,7 @@ impl Partition {
             self.next = first.offset;
         }
         self.ends_with(head);
+        self.is_fresh = true;
         self.cursor = Some(last.offset.saturating_add(1));
         self.was_empty = false;
         self.has_backlog = last.offset < head;
@@ -163,6 +167,12 @@ impl Partition {
     /// A poll has found nothing more.
     pub(super) fn ends_here(&mut self) {
         self.end = self.cursor;
+        self.is_fresh = true;
+    }
+
+    /// Whether a poll has told where it ends since this was asked last.
+    pub(super) fn take_fresh(&mut self) -> bool {
+        std::mem::take(&mut self.is_fresh)
     }
 
     /// How many messages are not settled; `None` until the partition was polled.
@@ -470,10 +480,14 @@ mod tests {
         assert_eq!(partition.lag(), Some(3));
         partition.ends_with(19);
         assert_eq!(partition.lag(), Some(13));
+        assert!(partition.take_fresh());
+        partition.ends_with(19);
+        assert!(!partition.take_fresh(), "no poll has told it");
         partition.gather(messages(7..=19), 19, start);
         partition.settle(19, start);
         partition.ends_here();
         assert_eq!(partition.lag(), Some(0));
+        assert!(partition.take_fresh());
         partition.begin(Some(9));
         assert_eq!(partition.lag(), Some(10));
     }

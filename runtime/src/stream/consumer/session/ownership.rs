@@ -61,11 +61,12 @@ impl Session<'_> {
     /// A purge takes the stored offset along. An idle consumer would otherwise miss it when its cursor happens to fit again.
     /// Returns whether the partition is still there.
     async fn check_log(&mut self, at: usize) -> Result<bool, Failure> {
-        let partition = &self.partitions[at];
-        if !partition.has_stored() || partition.is_leaving {
+        let partition = &mut self.partitions[at];
+        let is_fresh = partition.take_fresh();
+        let is_idle = partition.was_empty && partition.is_settled();
+        if !partition.has_stored() || partition.is_leaving || (is_fresh && !is_idle) {
             return Ok(true);
         }
-        let is_idle = partition.was_empty && partition.is_settled();
         let (member, id) = (partition.member, partition.id);
         match self.members[member].stored(self.client, id).await {
             Ok(Some(info)) => {
