@@ -8,7 +8,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -40,12 +40,16 @@ const PAUSES: [Duration; 3] = [
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Closing waits for the request that is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A request that was given up stays in memory until it is answered or its connection breaks.
+const MOST_GIVEN_UP: usize = 4;
 const DIAGNOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to Iggy that is signed in.
 pub struct Client {
     /// The connection of the moment; each attempt at one begins anew.
     transport: RwLock<Arc<Transport>>,
+    /// Those before it on which a request is still under way.
+    given_up: Mutex<Vec<Arc<Transport>>>,
     config: Arc<TcpClientConfig>,
     request_timeout: Duration,
     address: Arc<str>,
@@ -70,6 +74,7 @@ impl Client {
             .map_err(|error| failure(format!("Iggy at {address}"), &error))?;
         let client = Self {
             transport: RwLock::new(Arc::new(transport)),
+            given_up: Mutex::default(),
             config,
             request_timeout,
             address,
@@ -146,6 +151,7 @@ impl Client {
     }
 
     async fn attempt(&self, deadline: Instant) -> Result<(), Failure> {
+        self.give_up_last().await?;
         let transport = self.begin()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let failed = match timeout(left, transport.connect()).await {
@@ -157,7 +163,37 @@ impl Client {
         Err(failed)
     }
 
-    /// Puts a connection that is still to be made in the place of the last one, which ends unless it owes an answer.
+    /// Ends the last connection. Where requests on it and on those before are never answered, there are not to be any number of them.
+    async fn give_up_last(&self) -> Result<(), Failure> {
+        let last = self.tcp();
+        last.give_up();
+        let mut before = std::mem::take(&mut *self.given_up());
+        if !before.iter().any(|one| Arc::ptr_eq(one, &last)) {
+            before.push(last);
+        }
+        let mut left = Vec::new();
+        for transport in before {
+            if transport.owes_an_answer().await {
+                left.push(transport);
+            }
+        }
+        let count = left.len();
+        *self.given_up() = left;
+        if count < MOST_GIVEN_UP {
+            return Ok(());
+        }
+        Err(Failure::transient(format!(
+            "Iggy at {} has not answered {count} requests, each of which is kept until it does or its connection breaks; does the \
+             network let large packets through?",
+            self.address
+        )))
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, Vec<Arc<Transport>>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a connection that is still to be made in the place of the last one.
     fn begin(&self) -> Result<Arc<Transport>, Failure> {
         let fresh = Transport::new(self.config.clone(), self.request_timeout)
             .map_err(|error| failure(format!("Iggy at {}", self.address), &error))?;
@@ -166,7 +202,6 @@ impl Client {
             .transport
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        place.give_up();
         *place = fresh.clone();
         Ok(fresh)
     }

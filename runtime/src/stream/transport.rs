@@ -32,6 +32,8 @@ pub(super) struct Transport {
     /// Of one request.
     timeout: Duration,
     is_lost: AtomicBool,
+    /// A request was not answered in time.
+    gave_up_on_one: AtomicBool,
 }
 
 impl Transport {
@@ -40,12 +42,20 @@ impl Transport {
             tcp: TcpClient::create(config)?,
             timeout,
             is_lost: AtomicBool::new(false),
+            gave_up_on_one: AtomicBool::new(false),
         })
     }
 
     /// Whether the connection has broken, or owes an answer.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// Whether a request on it that was given up is still under way.
+    pub(super) async fn owes_an_answer(&self) -> bool {
+        // Closing waits for the request, and is tried without waiting.
+        self.gave_up_on_one.load(Ordering::Acquire)
+            && timeout(Duration::ZERO, self.tcp.shutdown()).await.is_err()
     }
 
     /// No request is made on it any more.
@@ -63,7 +73,10 @@ impl Transport {
             return Err(IggyError::Disconnected);
         }
         let answered = timeout(self.timeout, request).await;
-        let answered = answered.unwrap_or(Err(IggyError::TaskTimeout));
+        let answered = answered.unwrap_or_else(|_elapsed| {
+            self.gave_up_on_one.store(true, Ordering::Release);
+            Err(IggyError::TaskTimeout)
+        });
         if answered.as_ref().is_err_and(is_lost) {
             self.give_up();
         }

@@ -41,6 +41,8 @@ struct Rules {
     cut: Notify,
     /// Nothing is read and nothing answered.
     frozen: watch::Sender<bool>,
+    /// How many bytes of requests are taken of each connection.
+    taken: watch::Sender<u64>,
     /// Bytes of requests so far.
     passed: AtomicU64,
 }
@@ -85,6 +87,7 @@ impl Proxy {
             is_swallowing: AtomicBool::new(false),
             cut: Notify::new(),
             frozen: watch::channel(false).0,
+            taken: watch::channel(u64::MAX).0,
             passed: AtomicU64::new(0),
         });
         Self {
@@ -120,6 +123,11 @@ impl Proxy {
     /// Takes connections and does nothing with them, those that there are included.
     pub fn freeze(&self) {
         self.rules.frozen.send_replace(true);
+    }
+
+    /// Takes no more than so many bytes of requests from each connection, about: more are left unread until a larger number is given.
+    pub fn take_only(&self, bytes: u64) {
+        self.rules.taken.send_replace(bytes);
     }
 
     /// Goes on where it was frozen.
@@ -196,7 +204,10 @@ async fn requests(
     rules: &Rules,
 ) {
     let mut buffer = vec![0; 64 * 1024];
+    let (mut limit, mut taken) = (rules.taken.subscribe(), 0);
     while let Ok(read @ 1..) = rules.read(&mut from, &mut buffer).await {
+        taken += read as u64;
+        let _ = limit.wait_for(|limit| taken <= *limit).await;
         let left = rules.requests.load(Ordering::SeqCst);
         let allowed = usize::try_from(left).unwrap_or(usize::MAX).min(read);
         if to.write_all(&buffer[..allowed]).await.is_err() {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use iggy::prelude::{Client as _, TopicClient as _};
 use iggy_connectors::{
     config::spec,
-    pipeline::{FailureKind, Producer as _, Shipment as _},
+    pipeline::{Failure, FailureKind, Produced, Producer as _, Shipment as _},
 };
 
 use super::{
@@ -158,12 +158,17 @@ async fn a_send_that_is_dropped_half_way_is_made_good_by_the_next() {
     assert_eq!(found.len(), 2_000);
 }
 
-/// Gives up waiting soon.
+/// Gives up waiting soon, and not before what is small is done on a machine that does much else.
 fn impatient(address: &str) -> spec::Iggy {
     spec::Iggy {
-        request_timeout: Duration::from_millis(500),
+        request_timeout: Duration::from_secs(3),
         ..iggy_at(address)
     }
+}
+
+/// More than what lies in sockets.
+fn large(number: usize) -> Produced {
+    message(format!("m{number}-{}", "x".repeat(20_000_000)))
 }
 
 #[tokio::test]
@@ -185,14 +190,13 @@ async fn a_send_that_is_not_answered_ends_and_is_sent_again_with_the_same_ids() 
         "{failure}"
     );
     // The first answer is still on its way, on a connection of which nobody reads.
-    producer.send(&mut shipment).await.unwrap();
+    eventually(true, async || producer.send(&mut shipment).await.is_ok()).await;
     gate.cut();
-    send(&producer, numbered(50..60)).await;
     let sent = topic.read(0).await;
     let ids: Vec<_> = sent.iter().map(|message| message.header.id).collect();
-    assert_eq!(ids.len(), 110);
+    assert!(ids.len() >= 100);
     assert_eq!(ids[..50], ids[50..100]);
-    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 60);
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 50);
 }
 
 #[tokio::test]
@@ -200,21 +204,17 @@ async fn a_send_that_is_not_even_taken_ends_and_nothing_is_missing_afterwards() 
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;
     let proxy = Proxy::start(broker.address()).await;
-    let producer = producer(&impatient(&proxy.address()), &[topic.output()]).await;
-    // More than what lies in sockets.
-    let padding = "x".repeat(30_000_000);
-    let mut batch: Vec<_> = (0..2)
-        .map(|number| (0, message(format!("m{number}-{padding}"))))
-        .collect();
-    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    let hasty = producer(&impatient(&proxy.address()), &[topic.output()]).await;
+    let mut batch = vec![(0, large(0)), (0, large(1))];
+    let mut shipment = hasty.prepare(&mut batch).await.unwrap();
     proxy.freeze();
     for _ in 0..2 {
-        let failure = producer.send(&mut shipment).await.unwrap_err();
+        let failure = hasty.send(&mut shipment).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Unreachable, "{failure}");
     }
     proxy.thaw();
-    // On a loaded machine a large request may take longer than it is given here.
-    eventually(true, async || producer.send(&mut shipment).await.is_ok()).await;
+    let patient = producer(&iggy_at(&proxy.address()), &[topic.output()]).await;
+    eventually(true, async || patient.send(&mut shipment).await.is_ok()).await;
     let found: HashSet<_> = topic.texts(0).await.into_iter().collect();
     assert_eq!(found.len(), 2);
 }
@@ -239,4 +239,34 @@ async fn a_connection_that_breaks_while_a_topic_is_looked_up_is_made_again() {
     producer.send(&mut shipment).await.unwrap_err();
     eventually(true, async || producer.send(&mut shipment).await.is_ok()).await;
     assert_eq!(topic.read(0).await.len(), 10);
+}
+
+#[tokio::test]
+async fn requests_that_are_never_taken_are_few_whatever_is_tried() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let proxy = Proxy::start(broker.address()).await;
+    let producer = producer(&impatient(&proxy.address()), &[topic.output()]).await;
+    let mut batch = vec![(0, large(0))];
+    let mut shipment = producer.prepare(&mut batch).await.unwrap();
+    // Enough to sign in, as through a network that drops large packets.
+    proxy.take_only(50_000);
+    let is_enough = |failure: &Failure| failure.message.contains("has not answered 4 requests");
+    let mut failures = Vec::new();
+    while !failures.iter().any(is_enough) {
+        assert!(failures.len() < 20, "{failures:?}");
+        let failure = producer.send(&mut shipment).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unreachable, "{failure}");
+        failures.push(failure);
+    }
+    assert!(is_enough(&producer.send(&mut shipment).await.unwrap_err()));
+    assert_eq!(topic.read(0).await.len(), 0);
+    proxy.take_only(u64::MAX);
+    // They are taken now, and there is room for the next.
+    eventually(false, async || {
+        let sent = producer.send(&mut shipment).await;
+        sent.is_err_and(|failure| is_enough(&failure))
+    })
+    .await;
+    eventually(true, async || !topic.read(0).await.is_empty()).await;
 }
