@@ -80,9 +80,10 @@ impl Listener {
 
     /// Answers until `stop`, then gives open requests a moment.
     pub async fn serve(self, api: Api, stop: CancellationToken) {
-        self.announce();
         let auth = Arc::new(Auth::new(self.http.api_key.clone()));
         let router = router(api, auth, &self.http);
+        // Not before it can answer: making the routes and their description takes a moment.
+        self.announce();
         let open = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {

@@ -70,7 +70,7 @@ async fn credentials_that_are_refused_for_a_while_cost_nothing() {
         broker.kill().await;
         broker.set_password("another");
         broker.again().await;
-        told(&daemon, "refused").await;
+        told(&daemon, "check `[iggy] username`").await;
         broker.kill().await;
         broker.set_password("iggy");
         broker.again().await;
@@ -135,10 +135,16 @@ async fn a_topic_that_is_purged_or_made_again_goes_on() {
     let flow = Flow::new(server.address(), server.address(), Setup::default()).await;
     let daemon = flow.home.start().await;
     let (stream, name) = (flow.topic.stream_id(), flow.topic.id());
-    let rounds = run.scaled(2, 20);
+    let rounds = run.scaled(4, 20);
     let mut total = Verdict::of::<u64>([], []);
     for round in 0..rounds {
         flow.progress(run.draw(1..1_000)).await;
+        if round % 4 < 2 {
+            // At rest: no offset that is refused tells the sink.
+            let end = flow.end_after(100);
+            flow.acked_to(end).await;
+            flow.stored().await;
+        }
         if round % 2 == 0 {
             flow.topic.client.purge_topic(&stream, &name).await.unwrap();
         } else {
@@ -156,6 +162,7 @@ async fn a_topic_that_is_purged_or_made_again_goes_on() {
         }
         // The batch that was on its way may have gone with the topic; what follows was sent after it.
         let since = flow.acked() + flow.batch();
+        flow.goes_on();
         let far = since + 200;
         flow.acked_to(far).await;
         total = total.and(Verdict::of(since..far, flow.numbers().await));

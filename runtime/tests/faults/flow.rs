@@ -213,6 +213,11 @@ impl Flow {
         end
     }
 
+    /// Lets a source that has ended at a number go on.
+    pub fn goes_on(&self) {
+        self.end_at(u64::MAX);
+    }
+
     /// From now on the plugin of a connector does this at each call.
     pub fn tell(&self, connector: &str, deed: &str) {
         self.put(&format!("{connector}_deed"), deed);

@@ -32,7 +32,8 @@ async fn come_and_go(run: &mut Run, rounds: u64, is_killed: impl Fn(&mut Run) ->
     let server = Server::start().await;
     let setup = Setup {
         partitions: PARTITIONS,
-        source_plugin: "keys = 16".to_owned(),
+        // Slow enough for batches of the sinks to wait for more.
+        source_plugin: "keys = 16\ninterval_ms = 5".to_owned(),
         has_sink: false,
         ..Setup::default()
     };
@@ -41,8 +42,8 @@ async fn come_and_go(run: &mut Run, rounds: u64, is_killed: impl Fn(&mut Run) ->
         has_sink: true,
         has_source: false,
         // Something is gathered and something is with the plugin when a partition is lost.
-        stream: "batch_timeout = \"5ms\"".to_owned(),
-        sink_plugin: "delay_ms = 1\nanswer_ms = 1".to_owned(),
+        stream: "batch_timeout = \"20ms\"".to_owned(),
+        sink_plugin: "delay_ms = 2\nanswer_ms = 2".to_owned(),
         ..setup
     };
     let members = [

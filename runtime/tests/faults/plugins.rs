@@ -16,8 +16,9 @@ use super::{
     run::Run,
 };
 
-/// Ten times what is promised: the machine may be busy.
-const MOST_LATENCY: Duration = Duration::from_secs(1);
+/// What the API promises for an answer. Most keep it on a machine that is busy with other things, too, and the slowest takes no more
+/// than ten times as long.
+const PROMISED: Duration = Duration::from_millis(100);
 
 /// Connectors that go wrong.
 struct Bad {
@@ -161,7 +162,8 @@ async fn by_hand(server: &str, stream: &str, deed: &str) -> Bad {
 async fn a_plugin_that_goes_wrong_harms_nobody_else() {
     let mut run = Run::new("plugins");
     let server = Server::start().await;
-    let (mut total, mut slowest) = (Verdict::of::<u64>([], []), Duration::ZERO);
+    let mut total = Verdict::of::<u64>([], []);
+    let (mut slow, mut slowest) = (Duration::ZERO, Duration::ZERO);
     for deed in [
         "panic",
         "block",
@@ -182,8 +184,14 @@ async fn a_plugin_that_goes_wrong_harms_nobody_else() {
         };
         let flow = Flow::of(topic, server.address(), setup);
         let mut daemon = flow.home.start().await;
-        let latency = watched(&daemon, &bad, deed).await;
-        assert!(latency < MOST_LATENCY, "{deed}: the API took {latency:?}");
+        let mut latencies = watched(&daemon, &bad, deed).await;
+        latencies.sort();
+        let median = latencies[latencies.len() / 2];
+        let longest = latencies[latencies.len() - 1];
+        assert!(
+            median < PROMISED && longest < 10 * PROMISED,
+            "{deed}: half of the answers of the API took up to {median:?}, one took {longest:?}"
+        );
         let lines = flow.taken().len() + run.scaled(500, 20_000);
         flow.written(lines).await;
         let end = flow.end_after(100);
@@ -201,23 +209,24 @@ async fn a_plugin_that_goes_wrong_harms_nobody_else() {
         let stored = flow.topic.stored(GROUP, 0).await;
         assert_eq!(stored, Some(flow.places().await.len() as u64 - 1), "{deed}");
         run.tried();
-        slowest = slowest.max(latency);
+        slowest = slowest.max(longest);
+        slow = slow.max(median);
         total = total
             .and(flow.of_source(end).await)
             .and(flow.of_sink().await);
     }
-    run.finish(&format!(", API {slowest:.0?}"), &total, 0);
+    let what = format!(", API mostly {slow:.0?}, at most {slowest:.0?}");
+    run.finish(&what, &total, 0);
 }
 
-/// Waits until all are in error that fail while they run, ends the others, and returns the longest that the API took for an answer
-/// meanwhile.
-async fn watched(daemon: &Daemon, bad: &Bad, deed: &str) -> Duration {
+/// Waits until all are in error that fail while they run, ends the others, and returns how long the API took for its answers meanwhile.
+async fn watched(daemon: &Daemon, bad: &Bad, deed: &str) -> Vec<Duration> {
     let is_over = |connector: &Value| connector["status"] == "error";
     let failing = |connector: &Value| {
         let key = connector["key"].as_str().unwrap();
         bad.failing.iter().any(|failing| failing == key)
     };
-    let failed = all(daemon, |connector| {
+    let mut latencies = all(daemon, |connector| {
         is_over(connector) || !failing(connector)
     })
     .await;
@@ -231,21 +240,22 @@ async fn watched(daemon: &Daemon, bad: &Bad, deed: &str) -> Duration {
         let status = connector["status"].as_str().unwrap();
         !is_ending || ["paused", "stopped", "error"].contains(&status)
     };
-    failed.max(all(daemon, ended).await)
+    latencies.extend(all(daemon, ended).await);
+    latencies
 }
 
-/// Waits until all connectors are as they shall be, and returns the longest that the API took for an answer meanwhile.
-async fn all(daemon: &Daemon, is_so: impl Fn(&Value) -> bool) -> Duration {
+/// Waits until all connectors are as they shall be, and returns how long the API took for its answers meanwhile.
+async fn all(daemon: &Daemon, is_so: impl Fn(&Value) -> bool) -> Vec<Duration> {
     let started = Instant::now();
-    let mut longest = Duration::ZERO;
+    let mut latencies = Vec::new();
     loop {
         let asked = Instant::now();
         let stats = daemon.get("/stats").await;
-        longest = longest.max(asked.elapsed());
+        latencies.push(asked.elapsed());
         let connectors = stats["connectors"].as_array().unwrap();
         let left: Vec<_> = connectors.iter().filter(|one| !is_so(one)).collect();
         if left.is_empty() {
-            return longest;
+            return latencies;
         }
         assert!(
             started.elapsed() < PATIENCE,

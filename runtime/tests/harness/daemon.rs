@@ -85,6 +85,8 @@ impl Home {
 
     /// Starts a daemon and does not wait for anything.
     pub fn spawn(&self) -> Daemon {
+        // Not in the first request, which may be one that is timed.
+        client();
         let daemon = env!("CARGO_BIN_EXE_iggy-connectors").to_owned();
         let mut words = self.launcher.iter().cloned().chain([daemon]);
         let mut child = Command::new(words.next().unwrap())
