@@ -104,6 +104,26 @@ async fn a_source_writes_where_its_plugin_proposes_and_a_sink_reads_there() {
     assert_eq!(shown[0]["consumer_group"], "iggy-connect-sink-ledger");
     let standing = daemon.get(&format!("/sinks/{SINK}/offsets")).await;
     assert!(standing.to_string().contains("\"proposed\""), "{standing}");
+    // Its lag is watched while it is paused.
+    let (status, answer) = daemon.post(&format!("/sinks/{SINK}/pause")).await;
+    assert_eq!(status, 202, "{answer}");
+    let sink = format!("/sinks/{SINK}");
+    daemon
+        .wait_for(&sink, |found| found["status"] == "paused")
+        .await;
+    let texts = (0..3).map(|number| number.to_string());
+    topic(&broker, &stream, "proposed")
+        .await
+        .send(0, texts)
+        .await;
+    let lag = format!(
+        "iggy_connector_lag_messages{{connector_key=\"{SINK}\",connector_type=\"sink\"}} 3"
+    );
+    eventually(true, async || {
+        let metrics = reqwest::get(daemon.url("/metrics")).await.unwrap();
+        metrics.text().await.unwrap().contains(&lag)
+    })
+    .await;
     daemon.interrupt().await;
 }
 

@@ -270,8 +270,10 @@ impl Host {
 
     /// Tells the monitor again and again how far a sink that is at rest lags behind. Does not end.
     pub(super) async fn watch(&self, spec: &spec::Connector, monitor: &Monitor) {
-        let Streams::Inputs(inputs) = &spec.streams else {
-            return std::future::pending().await;
+        let inputs = match &spec.streams {
+            Streams::Inputs(inputs) if !inputs.is_empty() => inputs,
+            // What a plugin proposes is known only when it has opened.
+            _ => return std::future::pending().await,
         };
         loop {
             sleep(LOOK_INTERVAL).await;

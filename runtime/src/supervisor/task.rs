@@ -206,7 +206,7 @@ impl<O: Opener> Task<O> {
         let is_watched = status != Status::Stopped && self.unusable.is_none();
         let (opener, spec, monitor) = (
             self.opener.clone(),
-            self.spec(),
+            self.effective(),
             self.signs.monitor().clone(),
         );
         tokio::select! {
