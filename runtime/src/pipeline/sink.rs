@@ -8,6 +8,7 @@ mod delivery;
 mod dispatcher;
 mod flusher;
 mod lane;
+mod refused;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

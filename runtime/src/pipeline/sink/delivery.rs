@@ -9,12 +9,14 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::calls::Outcome;
+use super::{
+    calls::Outcome,
+    refused::{Refused, code, unless_fatal},
+};
 use crate::pipeline::{
     Attempts, Batch, Consumed, Failed, Failure, FailureKind, Fetched, Message, Monitor, Position,
-    Produced, Producer, Rejected, Stage, Stages, Stopwatch,
-    dead_letter::{Place, Reason},
-    policy::{EXHAUSTED, INVALID, Policy, UNCONFIRMED, Undeliverable},
+    Producer, Rejected, Stage, Stages, Stopwatch,
+    policy::{EXHAUSTED, INVALID, Policy, Undeliverable},
 };
 
 /// A batch between its arrival and its settlement. What is not settled when it is dropped comes again, and counts then.
@@ -33,14 +35,6 @@ pub(super) struct Delivery<'a> {
     handed_over: Option<Instant>,
     is_recovering: bool,
     monitor: &'a Monitor,
-}
-
-struct Refused {
-    offset: u64,
-    stage: &'static str,
-    code: &'static str,
-    error: String,
-    attempts: u32,
 }
 
 /// What is to be done with a batch after an attempt.
@@ -394,57 +388,6 @@ impl<'a> Delivery<'a> {
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
         self.monitor.counters.unconsumed(self.unsettled);
-    }
-}
-
-impl Refused {
-    /// # Errors
-    ///
-    /// The message is not in the batch, which is a bug: nothing is settled without its original.
-    fn of<'a>(&'a self, batch: &'a Batch) -> Result<Undeliverable<'a>, Failure> {
-        let Some(original) = original(batch, self.offset) else {
-            let message = format!("offset {} was refused and never fetched", self.offset);
-            return Err(Failure::new(FailureKind::Contract, message));
-        };
-        Ok(Undeliverable {
-            original,
-            place: Place {
-                topic: &batch.topic,
-                partition_and_offset: Some((batch.partition_id, self.offset)),
-            },
-            reason: Reason {
-                stage: self.stage,
-                code: self.code,
-                error: &self.error,
-                attempts: self.attempts,
-            },
-        })
-    }
-}
-
-/// A message as it was fetched. The broker's offsets need not be in order.
-pub(super) fn original(batch: &Batch, offset: u64) -> Option<Produced> {
-    let mut messages = batch.messages.iter();
-    let message = messages.find(|message| message.offset == offset)?;
-    Some(Produced {
-        headers: message.headers.clone(),
-        payload: message.payload.clone(),
-        ..Produced::default()
-    })
-}
-
-/// How a failure counts when there is only one attempt.
-fn code(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Invalid => INVALID,
-        _ => UNCONFIRMED,
-    }
-}
-
-fn unless_fatal(failure: Failure) -> Result<(), Failure> {
-    match failure.kind {
-        FailureKind::Invalid | FailureKind::Transient | FailureKind::Unreachable => Ok(()),
-        _ => Err(failure),
     }
 }
 

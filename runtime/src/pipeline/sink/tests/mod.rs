@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Input, Sink, delivery::original};
+use super::{Input, Sink, refused::original};
 use crate::{
     config::spec::{self, Delivery, Direction, OnFailure},
     pipeline::{
