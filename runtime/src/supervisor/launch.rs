@@ -8,10 +8,13 @@ use tracing::{Instrument as _, info_span};
 
 use super::{
     handle::Handle,
+    inbox::Inbox,
     plan::{Plan, Target},
+    restarts::Restarts,
+    signs::Signs,
     snapshot::Reporter,
     status::Status,
-    task::{Inbox, Restarts, Signs, Task},
+    task::Task,
     work::Opener,
 };
 use crate::{

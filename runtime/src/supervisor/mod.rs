@@ -4,12 +4,15 @@
 mod check;
 mod handle;
 mod health;
+mod inbox;
 mod launch;
 mod offsets;
 mod open;
 mod plan;
 mod plugins;
+mod restarts;
 mod session;
+mod signs;
 mod snapshot;
 mod status;
 mod swap;

@@ -16,8 +16,9 @@ use tracing::{Instrument as _, info, warn};
 use super::{
     handle::{Command, Handle},
     plan::Target,
+    restarts::Restarts,
     snapshot::Snapshot,
-    task::{Restarts, Task, panicked},
+    task::{Task, panicked},
     work::{End, Halt, Instance, Opener, Progress, Run},
 };
 use crate::{

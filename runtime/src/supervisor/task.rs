@@ -2,32 +2,30 @@
 //!
 //! The work itself (open, run, close, save) is spawned beside it, so that commands are answered at once whatever a plugin does.
 
-use std::{
-    future::{Future, pending},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{future::Future, sync::Arc, time::SystemTime};
 
 use tokio::{
-    sync::{mpsc, watch},
-    task::{JoinError, JoinHandle},
+    sync::watch,
+    task::JoinError,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, warn};
 
 use super::{
     handle::{self, Command, Refused},
+    inbox::{Inbox, Order},
     offsets::Asked,
     plan::{Plan, Request, Step, Target},
+    restarts::Restarts,
+    signs::Signs,
     snapshot::Reporter,
     status::Status,
-    swap::{Preparation, Swap},
-    work::{End, Halt, Instance, Opener, Progress, Run, work},
+    swap::Swap,
+    work::{End, Halt, Instance, Opener, Run, work},
 };
 use crate::{
-    config::spec::{self, Restart},
-    pipeline::{Backoff, Failure, FailureKind, Monitor, Retrying},
+    config::spec,
+    pipeline::{Failure, FailureKind},
     state::{Kept, Lifecycle},
 };
 
@@ -51,37 +49,6 @@ pub(super) struct Task<O: Opener> {
     pub(super) asked: Option<Asked>,
     /// Whether what runs lets another instance be opened beside it.
     pub(super) takes_another: bool,
-}
-
-/// Where the task is told what to do.
-pub(super) struct Inbox<I> {
-    commands: mpsc::Receiver<Command>,
-    /// The daemon stops, or the connector is removed.
-    stop: CancellationToken,
-    is_stopped: bool,
-    /// Makes another version ready.
-    preparing: Option<JoinHandle<Preparation<I>>>,
-}
-
-enum Order<I> {
-    Command(Command),
-    Prepared(Result<Preparation<I>, JoinError>),
-    End,
-}
-
-/// What the work lets the task see.
-pub(super) struct Signs {
-    monitor: Arc<Monitor>,
-    retrying: watch::Receiver<Option<Retrying>>,
-    sender: Arc<watch::Sender<Progress>>,
-    progress: watch::Receiver<Progress>,
-}
-
-/// When a connector that has failed is started again.
-pub(super) struct Restarts {
-    backoff: Option<Backoff>,
-    /// A run that lasts so long begins a new count.
-    steady: Duration,
 }
 
 impl<O: Opener> Task<O> {
@@ -153,9 +120,7 @@ impl<O: Opener> Task<O> {
         };
         self.takes_another = false;
         let was_halted = self.has_halted();
-        if began.elapsed() >= self.restarts.steady {
-            self.restarts.reset();
-        }
+        self.restarts.ran(began.elapsed());
         match ended {
             Ok(()) if was_halted => {}
             Ok(()) => self.plan.ended(),
@@ -180,7 +145,7 @@ impl<O: Opener> Task<O> {
         warn!(error = %failure, "the plugin did not close well");
         if !has_failed {
             // Where it has failed already, that is what people have to know.
-            self.signs.monitor.counters.error();
+            self.signs.monitor().counters.error();
             self.reporter.note(format!("close: {failure}"));
         }
     }
@@ -343,7 +308,7 @@ impl<O: Opener> Task<O> {
             self.reporter.status(Status::Stopping);
         }
         self.reporter.status(Status::Stopped);
-        self.signs.monitor.forget_lag();
+        self.signs.monitor().forget_lag();
     }
 
     /// The connector has failed; its restart policy says when it is started again.
@@ -351,14 +316,14 @@ impl<O: Opener> Task<O> {
         let (failure, delay) = match end {
             End::Final(failure) => (failure, None),
             End::Failed(failure) => {
-                self.signs.monitor.counters.error();
+                self.signs.monitor().counters.error();
                 let delay = self.restarts.next(failure.retry_after);
                 (failure, delay)
             }
         };
         match delay {
             Some(delay) => {
-                self.signs.monitor.counters.restarted();
+                self.signs.monitor().counters.restarted();
                 warn!(error = %failure, restart_in = ?delay, "connector failed");
             }
             None => error!(error = %failure, "connector failed and is not started again"),
@@ -374,7 +339,7 @@ impl<O: Opener> Task<O> {
         if failure.kind == FailureKind::Cancelled {
             return;
         }
-        self.signs.monitor.counters.error();
+        self.signs.monitor().counters.error();
         warn!(error = %failure, "connector failed while it was being ended");
         self.reporter.note(failure.to_string());
     }
@@ -399,117 +364,6 @@ impl<O: Opener> Task<O> {
     fn has_halted(&mut self) -> bool {
         let halt = self.halt.take();
         halt.is_some_and(|halt| halt.stop.is_cancelled())
-    }
-}
-
-impl<I> Inbox<I> {
-    pub(super) fn new(commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Self {
-        Self {
-            commands,
-            stop,
-            is_stopped: false,
-            preparing: None,
-        }
-    }
-
-    /// Cancelled when the daemon stops or the connector is removed.
-    pub(super) fn stopping(&self) -> CancellationToken {
-        self.stop.clone()
-    }
-
-    pub(super) fn prepares(&mut self, preparing: JoinHandle<Preparation<I>>) {
-        self.preparing = Some(preparing);
-    }
-
-    /// Waits for what is being prepared, if anything is.
-    pub(super) async fn preparation(&mut self) -> Option<Result<Preparation<I>, JoinError>> {
-        ended(&mut self.preparing).await
-    }
-
-    /// The end comes once. May be dropped and called again without losing a command.
-    async fn next(&mut self) -> Order<I> {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled(), if !self.is_stopped => {
-                self.is_stopped = true;
-                Order::End
-            }
-            Some(ended) = ended(&mut self.preparing) => Order::Prepared(ended),
-            Some(command) = self.commands.recv() => Order::Command(command),
-            else => pending().await,
-        }
-    }
-}
-
-/// May be dropped and called again.
-async fn ended<T>(work: &mut Option<JoinHandle<T>>) -> Option<Result<T, JoinError>> {
-    let ended = work.as_mut()?.await;
-    *work = None;
-    Some(ended)
-}
-
-impl Signs {
-    pub(super) fn new(monitor: Arc<Monitor>) -> Self {
-        let (sender, progress) = watch::channel(Progress::default());
-        Self {
-            retrying: monitor.retrying(),
-            monitor,
-            sender: Arc::new(sender),
-            progress,
-        }
-    }
-
-    pub(super) fn monitor(&self) -> &Arc<Monitor> {
-        &self.monitor
-    }
-
-    fn begin(&self, halt: Halt) -> Run {
-        self.monitor.end_retry();
-        self.sender.send_replace(Progress::default());
-        Run {
-            halt,
-            monitor: self.monitor.clone(),
-            progress: self.sender.clone(),
-        }
-    }
-
-    /// Neither sender is ever gone: one is in the monitor, the other here.
-    async fn changed(&mut self) {
-        tokio::select! {
-            _ = self.progress.changed() => {}
-            _ = self.retrying.changed() => {}
-        }
-    }
-
-    fn read(&mut self) -> (Progress, Option<Retrying>) {
-        let progress = self.progress.borrow_and_update().clone();
-        let retrying = self.retrying.borrow_and_update().clone();
-        (progress, retrying)
-    }
-}
-
-impl Restarts {
-    pub(super) fn new(spec: &Restart) -> Self {
-        match spec {
-            Restart::Never => Self {
-                backoff: None,
-                steady: Duration::MAX,
-            },
-            Restart::OnFailure(backoff) => Self {
-                backoff: Some(Backoff::new(*backoff)),
-                steady: backoff.max,
-            },
-        }
-    }
-
-    fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        self.backoff.as_mut()?.next(asked)
-    }
-
-    fn reset(&mut self) {
-        if let Some(backoff) = &mut self.backoff {
-            backoff.reset();
-        }
     }
 }
 
