@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use iggy_connector_message::{TopicMetadata, headers};
 
 use super::Produced;
-use crate::config::spec::Direction;
+use crate::config::{Secrets, spec::Direction};
 
 /// Longest value of a header, by Iggy's rules.
 const MAX_VALUE: usize = 255;
@@ -22,6 +22,8 @@ pub struct Sender {
     pub direction: Direction,
     pub config_version: u32,
     pub plugin_version: String,
+    /// What no reason may show: a plugin's may quote its configuration.
+    pub secrets: Secrets,
 }
 
 /// Why and where one message could not be delivered.
@@ -113,10 +115,12 @@ impl Sender {
         let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
         let attempts = reason.attempts.to_string();
         let version = self.config_version.to_string();
+        // Before it is cut: half a secret would be no longer known.
+        let error = self.secrets.hide(reason.error);
         let mut added = vec![
             ("dlq.direction", self.direction.name()),
             ("dlq.stage", reason.stage),
-            ("dlq.error", reason.error),
+            ("dlq.error", &error),
             ("dlq.stream", &place.topic.stream),
             ("dlq.topic", &place.topic.topic),
             ("dlq.attempts", &attempts),
@@ -189,6 +193,7 @@ mod tests {
             direction: Direction::Sink,
             config_version: 3,
             plugin_version: "0.1.0".to_owned(),
+            secrets: Secrets::default(),
         }
     }
 
@@ -312,6 +317,31 @@ mod tests {
         assert_eq!(text(&headers, "dlq.error").unwrap(), "ä".repeat(127));
         let headers = headers::decode(&letter(&Bytes::new(), "").headers).unwrap();
         assert_eq!(text(&headers, "dlq.error"), None);
+    }
+
+    #[test]
+    fn a_reason_does_not_tell_a_secret_wherever_it_is_cut() {
+        for before in [0, 200, 250] {
+            let error = format!("{}c4nary-in-a-reason", "x ".repeat(before / 2));
+            let of_me = sender();
+            of_me.secrets.learn("c4nary-in-a-reason");
+            let reason = Reason {
+                stage: "deliver",
+                code: "invalid",
+                error: &error,
+                attempts: 1,
+            };
+            let topic = topic();
+            let place = Place {
+                topic: &topic,
+                partition_and_offset: None,
+            };
+            let letters = of_me.letters(&Bytes::new(), &Bytes::new(), place, &reason);
+            let headers = headers::decode(&letters[0].headers).unwrap();
+            let shown = text(&headers, "dlq.error").unwrap();
+            assert!(!shown.contains("c4n"), "{shown}");
+            assert!(shown.ends_with("***"), "{shown}");
+        }
     }
 
     #[test]

@@ -14,7 +14,10 @@ use super::{
     dead_letter::Sender,
     policy::{DeadLetters, Policy},
 };
-use crate::config::spec::{self, Direction, OnFailure};
+use crate::config::{
+    Secrets,
+    spec::{self, Direction, OnFailure},
+};
 
 /// What happened, in order, told by all fakes.
 pub(super) type Journal = Arc<Mutex<Vec<String>>>;
@@ -194,6 +197,7 @@ pub(super) fn policy<'a>(
         direction: Direction::Sink,
         config_version: 0,
         plugin_version: "0.1.0".to_owned(),
+        secrets: Secrets::default(),
     };
     let dead_letters = DeadLetters {
         producer: topics,

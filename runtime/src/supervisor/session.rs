@@ -233,6 +233,7 @@ impl Built {
                 direction: self.spec.direction,
                 config_version: self.spec.version,
                 plugin_version: self.plugin_version.clone(),
+                secrets: self.host.secrets.clone(),
             },
         });
         Policy::new(

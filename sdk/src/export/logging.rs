@@ -6,7 +6,7 @@
 mod fields;
 mod spans;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use iggy_connector_abi::{
     Slice,
@@ -25,6 +25,9 @@ use spans::Spans;
 /// Target of the spans that carry an instance.
 const INSTANCE: &str = "iggy_connector_sdk::instance";
 
+/// Whether events go to a host.
+static CONNECTED: AtomicBool = AtomicBool::new(false);
+
 /// Sends all further events to `host`. The first host wins, and so does a subscriber that is there already.
 pub(super) fn connect(host: Host) {
     let forwarder = Forwarder {
@@ -32,7 +35,13 @@ pub(super) fn connect(host: Host) {
         spans: Spans::default(),
     };
     // A native test may have its own; its events then go there.
-    let _ = tracing::subscriber::set_global_default(forwarder);
+    if tracing::subscriber::set_global_default(forwarder).is_ok() {
+        CONNECTED.store(true, Ordering::Release);
+    }
+}
+
+pub(super) fn is_connected() -> bool {
+    CONNECTED.load(Ordering::Acquire)
 }
 
 /// The span that every task of an instance runs in.

@@ -1,7 +1,8 @@
-//! Turns panics into messages: [`catch`], [`guarded`], [`discard`].
+//! Turns panics into messages: [`catch`], [`guarded`], [`discard`]. Those that nobody catches are told too, by the host's log.
 
 use std::{
     any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
     cell::RefCell,
     future::poll_fn,
     panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
@@ -9,12 +10,15 @@ use std::{
     task::Poll,
 };
 
+use super::logging;
+
 thread_local! {
     /// Where this thread's last panic began; a payload does not say it.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Makes every later panic's place part of its message. What the hook did before, it still does.
+/// Makes every later panic's place part of its message, and tells of it in the host's log, which leaves secrets out: a panic may quote a
+/// configuration. Without a host the hook does what it did before.
 pub(super) fn note_places() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -23,9 +27,23 @@ pub(super) fn note_places() {
             let place = panic.location().map(ToString::to_string);
             // During a thread's end its locals are gone; the message then lacks the place.
             let _ = PLACE.try_with(|noted| noted.replace(place));
-            before(panic);
+            match logging::is_connected() {
+                true => tell(panic),
+                false => before(panic),
+            }
         }));
     });
+}
+
+fn tell(panic: &PanicHookInfo<'_>) {
+    let text = text(panic.payload());
+    let place = panic.location().map(ToString::to_string);
+    // Only where RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => tracing::error!(place, %backtrace, "panicked: {text}"),
+        _ => tracing::error!(place, "panicked: {text}"),
+    }
 }
 
 /// Runs `work`. A panic becomes its message.

@@ -42,12 +42,21 @@ pub async fn perform(deed: &str) -> Result<(), Error> {
             info!(rows = 3, table = "events", "written");
             Ok(())
         }
-        _ => match deed.strip_prefix("say ") {
-            Some(text) => {
+        _ => match deed.split_once(' ') {
+            Some(("say", text)) => {
                 info!(text, "asked to say {text}");
                 Err(Error::fatal(format!("it was to say {text}")))
             }
-            None => Ok(()),
+            Some(("echo", _)) => {
+                info!(deed, "asked to {deed}");
+                Err(Error::fatal(format!("it was to {deed}")))
+            }
+            Some(("refuse", text)) => {
+                let refused = Error::invalid(format!("it refuses {text}"));
+                Err(Error::failed([(0, refused)]))
+            }
+            Some(("panic", text)) => panic!("boom with {text}"),
+            _ => Ok(()),
         },
     }
 }
