@@ -394,3 +394,114 @@ async fn what_is_asked_must_be_a_version() {
     assert_eq!(send(&daemon, Method::PUT, &path, &body).await.0, 400);
     daemon.interrupt().await;
 }
+
+#[tokio::test]
+async fn a_choice_that_cannot_be_written_down_leaves_the_old_version_flowing() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let sink = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["token"] = "v1".into()
+    })
+    .await;
+    let source = create(&daemon, SOURCE, |source| {
+        source["plugin_config"]["batch"] = 7.into();
+    })
+    .await;
+    // What stands where the record is written before it takes the place of the old one.
+    let folder = home.path().join("local_state/connectors");
+    let in_the_way = folder.join(".unfinished-.active_versions.toml.tmp");
+    fs::create_dir_all(in_the_way.join("full")).unwrap();
+    for (connector, version) in [(SINK, sink), (SOURCE, source)] {
+        let (status, answer) = activate(&daemon, connector, version).await;
+        assert_eq!(
+            (status, &answer["code"], &answer["step"]),
+            (500, &"not_activated".into(), &"record".into()),
+            "{answer}"
+        );
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("version 0 stays: record: ")
+                && reason.contains(".active_versions.toml"),
+            "{reason}"
+        );
+        all_flows(&daemon).await;
+        writes(&home, &daemon, "v0").await;
+    }
+    fs::remove_dir_all(in_the_way).unwrap();
+    activated(&daemon, SINK, sink).await;
+    activated(&daemon, SOURCE, source).await;
+    writes(&home, &daemon, "v1").await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn an_exclusive_sink_is_closed_before_its_other_version_opens() {
+    let lock = "token = \"v0\"\nlock = \"lock\"";
+    let exclusive = format!("{lock}\nexclusive = true");
+    let home = Home::new(&CONFIG.replace("token = \"v0\"", &exclusive));
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let next = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["token"] = "v1".into()
+    })
+    .await;
+    for (version, token) in [(next, "v1"), (0, "v0"), (next, "v1")] {
+        // Only one instance at a time gets the lock.
+        activated(&daemon, SINK, version).await;
+        writes(&home, &daemon, token).await;
+    }
+    let bad = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["open"] = "fatal".into()
+    })
+    .await;
+    let (status, answer) = activate(&daemon, SINK, bad).await;
+    assert_eq!((status, &answer["step"]), (409, &"open".into()), "{answer}");
+    writes(&home, &daemon, "v1").await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+
+    // One that does not say so is opened beside the old one, which has the lock.
+    let home = Home::new(&CONFIG.replace("token = \"v0\"", lock));
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let next = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["token"] = "v1".into()
+    })
+    .await;
+    let (status, answer) = activate(&daemon, SINK, next).await;
+    assert_eq!((status, &answer["step"]), (409, &"open".into()), "{answer}");
+    assert!(
+        answer["reason"].as_str().unwrap().contains("the lock"),
+        "{answer}"
+    );
+    writes(&home, &daemon, "v0").await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_holds_up_another_version_no_longer_than_its_close_timeout() {
+    let home = Home::new(&CONFIG.replace(
+        "restart.initial_backoff = \"50ms\"",
+        "close_timeout = \"1s\"\nconsume_timeout = \"1h\"",
+    ));
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let stuck = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["token"] = "v1".into();
+        sink["plugin_config"]["delay_ms"] = (60 * 60 * 1000).into();
+    })
+    .await;
+    activated(&daemon, SINK, stuck).await;
+    // It takes a batch, and has it for an hour.
+    let has_one =
+        |stats: &Value| stats["messages_consumed"].as_u64() > stats["messages_processed"].as_u64();
+    daemon.wait_for_stats("lines", has_one).await;
+    activated(&daemon, SINK, 0).await;
+    writes(&home, &daemon, "v0").await;
+    // What was in flight is delivered again, and was not delivered before.
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}

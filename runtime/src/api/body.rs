@@ -85,7 +85,34 @@ fn table(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 
 #[cfg(test)]
 mod tests {
+    use axum::{http::StatusCode, response::IntoResponse as _};
+    use futures_util::{StreamExt as _, stream};
+    use tokio::time::Instant;
+
     use super::*;
+
+    fn request(body: Body) -> Request {
+        let request = Request::post("/validate").header("content-type", "application/json");
+        request.body(body).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_to_its_end_is_waited_for_in_bounds() {
+        let piece = || Ok::<_, std::io::Error>("{");
+        let silent = stream::iter([piece()]).chain(stream::pending());
+        let trickling = stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(" "), ()))
+        });
+        for body in [Body::from_stream(silent), Body::from_stream(trickling)] {
+            let began = Instant::now();
+            let Err(error) = Table::from_request(request(body), &()).await else {
+                panic!("a body without an end was taken");
+            };
+            assert_eq!(began.elapsed().as_secs(), BODY_TIMEOUT.as_secs());
+            assert_eq!(error.into_response().status(), StatusCode::REQUEST_TIMEOUT);
+        }
+    }
 
     #[test]
     fn a_body_is_one_json_table() {

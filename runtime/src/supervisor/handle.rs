@@ -25,6 +25,8 @@ pub(super) enum Command {
     Activate(Activation),
     /// The same.
     Reset(Asked),
+    /// Why something about it is not as somebody wants it.
+    Note(String),
 }
 
 /// Why a command was not followed.
@@ -81,6 +83,12 @@ impl Handle {
 
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.borrow().clone()
+    }
+
+    /// Shows a reason as its last error and changes nothing else: what somebody wants of it cannot be.
+    pub async fn note(&self, reason: String) {
+        // One that has ended shows nothing any more.
+        let _ = self.commands.send(Command::Note(reason)).await;
     }
 
     pub fn monitor(&self) -> &Monitor {

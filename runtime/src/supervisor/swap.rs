@@ -245,7 +245,7 @@ impl<O: Opener> Task<O> {
             self.conclude(Err(error));
             return old;
         }
-        self.adopt(spec, target);
+        self.adopt(spec);
         let Some(new) = new else {
             // It is opened with the new version when it goes on.
             self.plan.discard();
@@ -297,7 +297,9 @@ impl<O: Opener> Task<O> {
     }
 
     /// From now on the connector is what `spec` says.
-    fn adopt(&mut self, spec: Arc<spec::Connector>, target: Target) {
+    fn adopt(&mut self, spec: Arc<spec::Connector>) {
+        // Not what it was to be when this began: its operator may have said something since.
+        let target = target(&self.lifecycle, &spec);
         self.unusable = None;
         self.restarts = Restarts::new(&spec.restart);
         self.spec.send_replace(spec);

@@ -226,6 +226,7 @@ impl<O: Opener> Task<O> {
             }
             Order::Command(Command::Activate(activation)) => self.prepare(activation),
             Order::Command(Command::Reset(asked)) => self.ask_reset(asked),
+            Order::Command(Command::Note(reason)) => self.reporter.note(reason),
             Order::Prepared(prepared) => self.prepared(prepared),
         }
     }

@@ -4,13 +4,17 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tempfile::TempDir;
-use tokio::{sync::Notify, task::yield_now, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    task::yield_now,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -63,7 +67,18 @@ pub(super) struct World {
     pub(super) resets: AtomicUsize,
     /// A reset that is held ends when it is told so.
     pub(super) resetting: Notify,
+    /// The version of the instance that ran last.
+    pub(super) version: AtomicU32,
+    /// An instance was opened beside another although it is exclusive.
+    pub(super) has_overlapped: AtomicBool,
+    /// What hangs while this version is opened takes too long.
+    given_up: watch::Sender<Option<u32>>,
 }
+
+/// A version of this path is not opened: its configuration is refused.
+pub(super) const UNOPENABLE: &str = "unopenable";
+/// A version of this path is not even loaded.
+pub(super) const UNLOADABLE: &str = "unloadable";
 
 /// What the connector does when it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +91,7 @@ pub(super) struct Script {
     /// What is in flight does not end when it is told to.
     pub(super) is_stuck: bool,
     pub(super) holds_resets: bool,
+    pub(super) is_exclusive: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +111,16 @@ impl Default for Script {
             turns: 0,
             is_stuck: false,
             holds_resets: false,
+            is_exclusive: false,
         }
     }
 }
 
 /// An open one. Counted until it is closed or dropped.
-pub(super) struct Fake(Arc<World>);
+pub(super) struct Fake {
+    world: Arc<World>,
+    version: u32,
+}
 
 struct Running<'a>(&'a World);
 
@@ -117,6 +137,11 @@ impl World {
     pub(super) fn tell(&self, deed: Deed) {
         *lock(&self.deed) = Some(deed);
         self.told.notify_one();
+    }
+
+    /// Lets an open of this version that hangs take too long.
+    pub(super) fn give_up(&self, version: Option<u32>) {
+        self.given_up.send_replace(version);
     }
 
     async fn next_deed(&self) -> Deed {
@@ -138,13 +163,19 @@ impl World {
 impl Opener for Arc<World> {
     type Instance = Fake;
 
-    async fn check(&self, _spec: Arc<spec::Connector>) -> Result<(), End> {
+    async fn check(&self, spec: Arc<spec::Connector>) -> Result<(), End> {
         self.turn().await;
-        Ok(())
+        match &*spec.path {
+            UNLOADABLE => Err(End::Final(Failure::fatal("no such library"))),
+            _ => Ok(()),
+        }
     }
 
-    async fn open(&self, _spec: Arc<spec::Connector>, run: Run) -> Result<Fake, End> {
-        self.turn().await;
+    async fn open(&self, spec: Arc<spec::Connector>, run: Run) -> Result<Fake, End> {
+        self.check(spec.clone()).await?;
+        if spec.path == UNOPENABLE {
+            return Err(End::Final(Failure::fatal("no such table")));
+        }
         match self.script().opens {
             Opens::Well => {}
             Opens::Badly(0) => self.change(|script| script.opens = Opens::Well),
@@ -154,7 +185,14 @@ impl Opener for Arc<World> {
             }
             Opens::Never => return Err(End::Final(Failure::fatal("wrong configuration"))),
             Opens::Hang => {
-                run.halt.stop.cancelled().await;
+                let mut given_up = self.given_up.subscribe();
+                tokio::select! {
+                    biased;
+                    () = run.halt.stop.cancelled() => {}
+                    _ = given_up.wait_for(|version| *version == Some(spec.version)) => {
+                        return Err(End::Failed(Failure::transient("open took too long")));
+                    }
+                }
                 let message = "open was stopped";
                 return Err(End::Failed(Failure::new(FailureKind::Cancelled, message)));
             }
@@ -162,9 +200,15 @@ impl Opener for Arc<World> {
         }
         run.progress
             .send_modify(|progress| progress.plugin_version = Some("1.2.3".to_owned()));
-        self.open.fetch_add(1, Ordering::SeqCst);
+        let beside = self.open.fetch_add(1, Ordering::SeqCst);
+        if beside > usize::from(!self.script().is_exclusive) {
+            self.has_overlapped.store(true, Ordering::SeqCst);
+        }
         self.opened.fetch_add(1, Ordering::SeqCst);
-        Ok(Fake(self.clone()))
+        Ok(Fake {
+            world: self.clone(),
+            version: spec.version,
+        })
     }
 
     async fn reset(
@@ -198,11 +242,12 @@ impl Opener for Arc<World> {
 
 impl Instance for Fake {
     fn is_exclusive(&self) -> bool {
-        false
+        self.world.script().is_exclusive
     }
 
     async fn run(&self, run: &Run) -> Result<(), End> {
-        let world = &self.0;
+        let world = &self.world;
+        world.version.store(self.version, Ordering::SeqCst);
         world.running.fetch_add(1, Ordering::SeqCst);
         let _running = Running(world);
         world.turn().await;
@@ -247,7 +292,7 @@ impl Instance for Fake {
     }
 
     async fn health(&self, _within: Duration) -> Result<(), Failure> {
-        match self.0.script().health {
+        match self.world.script().health {
             Health::Good => Ok(()),
             Health::Bad => Err(Failure::transient("no answer")),
             Health::Hung => Err(Failure::new(FailureKind::Hung, "health did not end")),
@@ -255,8 +300,8 @@ impl Instance for Fake {
     }
 
     async fn close(self) -> Result<(), Failure> {
-        self.0.turn().await;
-        match self.0.script().closes_badly {
+        self.world.turn().await;
+        match self.world.script().closes_badly {
             true => Err(Failure::fatal("disk full")),
             false => Ok(()),
         }
@@ -265,7 +310,7 @@ impl Instance for Fake {
 
 impl Drop for Fake {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.world.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -282,7 +327,8 @@ pub(super) struct Home {
     pub(super) handle: Handle,
     stop: CancellationToken,
     ended: CancellationToken,
-    spec: spec::Connector,
+    /// What the next start of the daemon starts it with.
+    pub(super) spec: spec::Connector,
 }
 
 impl Home {

@@ -2,7 +2,7 @@
 //! daemon was killed, and fails as its configuration says. The file is the oracle: what is not in it was not delivered.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write as _,
     path::PathBuf,
     sync::{
@@ -56,6 +56,10 @@ pub struct Config {
     poison: Poison,
     /// The stream whose topic `proposed` it proposes to read.
     proposes: Option<String>,
+    /// Held from its open to its close: a second instance that wants the same file is not opened.
+    lock: PathBuf,
+    /// What it says about whether another instance may be open beside it.
+    exclusive: bool,
 }
 
 /// What happens in a call that fails.
@@ -90,6 +94,8 @@ pub struct LedgerSink {
     config: Config,
     lines: Batcher<Ledger>,
     held: tokio::sync::Mutex<()>,
+    /// The lock, as long as it is held.
+    lock: Option<File>,
 }
 
 /// The file, and how writing into it fails.
@@ -125,6 +131,7 @@ impl LedgerSink {
             config,
             lines: Batcher::new(ledger, limits),
             held: tokio::sync::Mutex::default(),
+            lock: None,
         }
     }
 
@@ -258,6 +265,12 @@ impl Sink for LedgerSink {
     async fn open(&mut self) -> Result<(), Error> {
         perform(&self.config.open).await?;
         let unusable = |error: std::io::Error| Error::InitError(error.to_string());
+        if !self.config.lock.as_os_str().is_empty() {
+            let lock = File::create(&self.config.lock).map_err(unusable)?;
+            let held = |error: fs::TryLockError| Error::fatal(format!("the lock: {error}"));
+            lock.try_lock().map_err(held)?;
+            self.lock = Some(lock);
+        }
         let mut options = OpenOptions::new();
         let options = options.append(true).create(true);
         let mut file = options.open(&self.config.ledger).map_err(unusable)?;
@@ -290,7 +303,12 @@ impl Sink for LedgerSink {
     }
 
     async fn close(&mut self) -> Result<(), Error> {
+        self.lock = None;
         Ok(())
+    }
+
+    fn exclusive(&self) -> bool {
+        self.config.exclusive
     }
 
     fn max_unsettled(&self) -> u32 {

@@ -1,0 +1,139 @@
+//! Each turn of an activation by itself. What random commands make of it stands in `trial`.
+
+use std::{
+    future::ready,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
+
+use super::fake::{Home, Opens, PATIENCE, World};
+use crate::{
+    config::spec,
+    supervisor::{NotActivated, Phase, Request, Snapshot, Status},
+};
+
+/// A connector whose next instance opens beside the old one, and one whose old instance must be closed first.
+fn homes(keys: &str) -> [Home; 2] {
+    [false, true].map(|is_exclusive| {
+        let world = Arc::<World>::default();
+        world.change(|script| script.is_exclusive = is_exclusive);
+        Home::with(keys, world, None)
+    })
+}
+
+fn next(home: &Home) -> spec::Connector {
+    spec::Connector {
+        version: 1,
+        ..home.spec.clone()
+    }
+}
+
+fn is(status: Status) -> impl Fn(&Snapshot) -> bool {
+    move |snapshot| snapshot.status == status
+}
+
+/// Waits until so many instances have been opened.
+async fn opened(home: &Home, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while home.world.opened.load(Ordering::SeqCst) < count {
+        assert!(Instant::now() < deadline, "{:?}", home.handle.snapshot());
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_choice_that_cannot_be_kept_leaves_the_old_version_running() {
+    for home in homes("") {
+        home.until(is(Status::Running)).await;
+        let record = ready(Err("disk full".to_owned()));
+        let error = home.handle.activate(next(&home), record).await.unwrap_err();
+        let NotActivated::Undone { phase, reason } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!((*phase, reason.as_str()), (Phase::Record, "disk full"));
+        home.until(is(Status::Running)).await;
+        assert_eq!(home.handle.spec().version, 0);
+        assert_eq!(home.world.version.load(Ordering::SeqCst), 0);
+        home.stop().await;
+        assert_eq!(home.world.open.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_while_another_version_comes_is_not_forgotten() {
+    for (request, status, kept) in [
+        (Request::Stop, Status::Stopped, Some("stopped")),
+        (Request::Pause, Status::Paused, Some("paused")),
+        (Request::Restart, Status::Running, None),
+    ] {
+        for home in homes("") {
+            home.until(is(Status::Running)).await;
+            let (keep, kept_by) = oneshot::channel();
+            let (handle, spec) = (home.handle.clone(), next(&home));
+            let activating = tokio::spawn(async move {
+                let record = async { kept_by.await.map_err(|_| "nobody keeps it".to_owned()) };
+                handle.activate(spec, record).await
+            });
+            opened(&home, 2).await;
+            home.handle.request(request).await.unwrap();
+            keep.send(()).unwrap();
+            activating.await.unwrap().unwrap();
+            home.until(is(status)).await;
+            assert_eq!(home.handle.spec().version, 1, "{request:?}");
+            assert_eq!(home.saved().as_deref(), kept, "{request:?}");
+            home.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_version_is_activated_at_a_time() {
+    let home = Home::new("");
+    home.until(is(Status::Running)).await;
+    home.world.change(|script| script.opens = Opens::Hang);
+    let (handle, spec) = (home.handle.clone(), next(&home));
+    let hanging = tokio::spawn(async move { handle.activate(spec, ready(Ok(()))).await });
+    let second = async || home.handle.activate(next(&home), ready(Ok(()))).await;
+    // The first may not have been taken yet; then it is the one that is refused.
+    let busy = tokio::select! {
+        answer = second() => answer,
+        answer = hanging => answer.unwrap(),
+    };
+    assert!(matches!(busy, Err(NotActivated::Busy)), "{busy:?}");
+    assert_eq!(home.handle.snapshot().status, Status::Running);
+    home.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_holds_up_another_version_no_longer_than_its_close_timeout() {
+    for home in homes("close_timeout = \"5s\"") {
+        home.until(is(Status::Running)).await;
+        home.world.change(|script| script.is_stuck = true);
+        let began = Instant::now();
+        let activated = home.handle.activate(next(&home), ready(Ok(()))).await;
+        activated.unwrap();
+        let took = began.elapsed();
+        let bound = Duration::from_secs(5);
+        assert!(took >= bound && took < bound * 2, "{took:?}");
+        home.until(is(Status::Running)).await;
+        assert_eq!(home.handle.spec().version, 1);
+        home.world.change(|script| script.is_stuck = false);
+        home.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reason_that_is_noted_is_shown_and_changes_nothing() {
+    let home = Home::new("");
+    home.until(is(Status::Running)).await;
+    home.handle.note("unknown key `pth`".to_owned()).await;
+    let noted = home.until(|snapshot| snapshot.last_error.is_some()).await;
+    assert_eq!(noted.last_error.unwrap().message, "unknown key `pth`");
+    assert_eq!(noted.status, Status::Running);
+    home.stop().await;
+}
