@@ -1,5 +1,7 @@
 //! The composition root: builds the daemon from its configuration, runs it until it is told to stop, and drains it.
 
+mod follow;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use iggy_connector_broker::Broker;
@@ -92,7 +94,9 @@ impl App {
             secrets: secrets.clone(),
         });
         let supervisor = supervise(host.clone(), opened.connectors, opened.unusable)?;
-        let watching = opened.watch.map(|watch| tokio::spawn(report(watch)));
+        let watching = opened
+            .watch
+            .map(|watch| tokio::spawn(follow::follow(watch, supervisor.clone())));
         let stop_api = CancellationToken::new();
         let api = listener.map(|listener| {
             let routes = api::Api::new(
@@ -140,15 +144,6 @@ impl App {
         }
         info!("stopped");
         abandoned.is_empty() && libraries
-    }
-}
-
-/// Says what has changed about connectors since they were started. Ends when it is aborted.
-async fn report(mut watch: provider::Watch) {
-    loop {
-        for change in watch.changed().await {
-            info!(connector = %change.id, version = change.version, news = change.news.name(), "connectors have changed: the next start applies it");
-        }
     }
 }
 

@@ -626,7 +626,7 @@ async fn a_daemon_runs_what_the_service_says_and_goes_on_when_it_is_killed() {
         .await;
     processed_more(&daemon).await;
     assert_eq!(daemon.stats("out").await["status"], "running");
-    // It comes back with something new, which is told and not yet run.
+    // It comes back with something new, which is told and run.
     service.fail(None);
     service.store(Sink, "out", stdout("second")).await;
     service.restart().await;
@@ -635,8 +635,10 @@ async fn a_daemon_runs_what_the_service_says_and_goes_on_when_it_is_killed() {
         line.contains("sink `out`") && line.contains("version=1"),
         "{line}"
     );
+    daemon
+        .wait_for("/sinks/out", |out| out["name"] == "second")
+        .await;
     processed_more(&daemon).await;
-    assert_eq!(name(&daemon).await, "first");
     let log = daemon.stderr().text();
     assert!(!log.contains(API_KEY), "{log}");
     daemon.interrupt().await;
@@ -679,10 +681,13 @@ async fn a_daemon_starts_from_what_was_kept_when_the_service_is_down() {
         line.contains("WARN") && line.contains("saved_at="),
         "{line}"
     );
-    // Once it is back, what has changed meanwhile is told.
+    // Once it is back, what has changed meanwhile is told and run.
     service.store(Sink, "out", stdout("second")).await;
     service.restart().await;
     daemon.stderr().wait_for("news=\"activated\"").await;
+    daemon
+        .wait_for("/sinks/out", |out| out["name"] == "second")
+        .await;
     daemon.interrupt().await;
     let kept = home.path().join("local_state/service_configs.json");
     assert!(fs::read_to_string(&kept).unwrap().contains("second"));

@@ -517,6 +517,14 @@ async fn what_people_change_in_the_folder_is_noticed() {
     assert_eq!(next().await, [change(5, News::Removed)]);
     // An editor that saves in two steps is not taken for somebody who removes a version.
     site.put("any.toml", "type = 'sink'\nkey = ");
+    let [unreadable] = &next().await[..] else {
+        panic!("one thing has changed");
+    };
+    assert_eq!((&unreadable.id, unreadable.version), (&sink("k"), 4));
+    assert!(
+        matches!(&unreadable.news, News::Unreadable(reason) if reason.contains("any.toml:2")),
+        "{unreadable:?}"
+    );
     site.put("z.toml", &file("p").replace("'k'", "'z'"));
     let of_z = |news: News| Change {
         id: sink("z"),
@@ -590,22 +598,4 @@ async fn the_version_that_was_activated_runs_after_every_start() {
         text.contains(".active_versions.toml:2") && text.contains("restore it"),
         "{text}"
     );
-}
-
-#[tokio::test]
-async fn a_daemon_says_what_has_changed_in_its_folder() {
-    let mut home = Home::new(&first_run());
-    home.set("IGGY_CONNECTORS_CONNECTORS_POLL_INTERVAL", "50ms");
-    let folder = home.path().join("local_state/connectors");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("out.toml"), stdout(0)).unwrap();
-    let daemon = home.start().await;
-    assert_eq!(name_of_running(&daemon).await, "version 0");
-    fs::write(folder.join("next.toml"), stdout(1)).unwrap();
-    let line = daemon.stderr().wait_for("news=\"activated\"").await;
-    for part in ["sink `out`", "version=1"] {
-        assert!(line.contains(part), "{line}");
-    }
-    assert_eq!(name_of_running(&daemon).await, "version 0");
-    daemon.interrupt().await;
 }

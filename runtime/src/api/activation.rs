@@ -37,7 +37,8 @@ pub(super) fn routes(direction: Direction) -> Routes {
     )
     .query(
         "restart",
-        "`false`: the choice is recorded, and the next start of the daemon follows it",
+        "`false`: the choice is recorded, and the next start of the daemon follows it, or the next look for changes where \
+         connectors.poll_interval is set",
         json!({ "type": "boolean", "default": true }),
     )
     .takes::<Wanted>()

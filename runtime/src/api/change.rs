@@ -137,6 +137,11 @@ pub(super) fn begin(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
             reason: first.to_string(),
         }),
     };
+    let is_there = api.connectors.find(id.direction(), id.key());
+    if is_there.is_some_and(|handle| handle.spec().version == spec.version) {
+        // Whoever looks for changes of the versions may have been first.
+        return Ok(());
+    }
     added.map(|_handle| ()).map_err(|taken| {
         ApiError::Conflict(format!(
             "the version is stored, and is not started: {taken}"

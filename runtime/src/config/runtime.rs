@@ -95,7 +95,8 @@ pub(super) struct Connectors {
     /// `http`: where the configuration service answers.
     pub(super) base_url: String,
     pub(super) timeout: HumanDuration,
-    /// `http`: how often to ask for changes; zero: only at start and on request.
+    /// How often to look for changed connectors. What has changed is applied as an activation is: a change that cannot be leaves what runs,
+    /// and is shown as its last error. Zero: connectors are read at the start and when the API is asked to.
     pub(super) poll_interval: HumanDuration,
     /// `http`: sent with every request.
     pub(super) request_headers: BTreeMap<String, Secret>,

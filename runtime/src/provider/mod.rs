@@ -15,7 +15,7 @@ use async_trait::async_trait;
 pub use self::{
     http::Http,
     local::Local,
-    watch::{Change, News, View, Watch},
+    watch::{Change, News, View, Wanted, Watch},
 };
 use crate::config::{self, Chosen, Document, History, Loaded, Problem, Unusable, spec};
 
