@@ -10,13 +10,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{Semaphore, oneshot},
     task::spawn_blocking,
-    time::{Instant, timeout, timeout_at},
+    time::{self, timeout, timeout_at},
 };
 use tracing::warn;
 
@@ -43,7 +43,7 @@ struct Inner {
     copies: Copies,
     worker_threads: u32,
     /// Held while one library is loaded, on a blocking thread.
-    loading: Mutex<()>,
+    loading: Mutex<Hashes>,
     /// Every loaded copy of each content, oldest first; only the last may be usable.
     loaded: Mutex<HashMap<blake3::Hash, Vec<Library>>>,
     shutting_down: AtomicBool,
@@ -51,6 +51,10 @@ struct Inner {
     /// Surveys may be asked for by everybody, and read whole files.
     surveying: Semaphore,
 }
+
+/// What each file held when it was read last, and when that began. Who asked before then need not read it again: many connectors that
+/// start at once would read the same file many times.
+type Hashes = HashMap<PathBuf, (Instant, blake3::Hash)>;
 
 impl Registry {
     /// Opens the registry; private copies stand in `{state}/plugins`. Each library's own runtime gets `worker_threads`.
@@ -62,7 +66,7 @@ impl Registry {
         Ok(Self(Arc::new(Inner {
             copies: Copies::open(state.join("plugins"))?,
             worker_threads,
-            loading: Mutex::new(()),
+            loading: Mutex::default(),
             loaded: Mutex::default(),
             shutting_down: AtomicBool::new(false),
             survey: Survey::default(),
@@ -95,7 +99,8 @@ impl Registry {
     /// What is wrong with the file, and what to do about it.
     pub async fn inspect(&self, path: &Path) -> Result<Library, LoadError> {
         let (inner, original) = (self.0.clone(), path.to_owned());
-        let loading = spawn_blocking(move || inner.load(&original));
+        let asked = Instant::now();
+        let loading = spawn_blocking(move || inner.load(&original, asked));
         match timeout(LOAD_TIMEOUT, loading).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(panicked)) => Err(LoadError::Read {
@@ -124,7 +129,7 @@ impl Registry {
     pub async fn shutdown(&self, timeout: Duration) -> bool {
         self.0.shutting_down.store(true, Ordering::Release);
         let libraries: Vec<Library> = self.0.loaded().values().flatten().cloned().collect();
-        let deadline = Instant::now() + timeout + SHUTDOWN_GRACE;
+        let deadline = time::Instant::now() + timeout + SHUTDOWN_GRACE;
         let stopping: Vec<_> = libraries
             .into_iter()
             .map(|library| (library.name().to_owned(), stop(library, timeout)))
@@ -155,15 +160,28 @@ fn stop(library: Library, within: Duration) -> oneshot::Receiver<bool> {
     stopped
 }
 
+/// What the file holds now, or held at some time since it was `asked` for.
+fn hash(path: &Path, asked: Instant, hashes: &mut Hashes) -> io::Result<blake3::Hash> {
+    if let Some((began, hash)) = hashes.get(path)
+        && asked <= *began
+    {
+        return Ok(*hash);
+    }
+    let began = Instant::now();
+    let hash = copies::hash(path)?;
+    hashes.insert(path.to_owned(), (began, hash));
+    Ok(hash)
+}
+
 impl Inner {
-    fn load(&self, path: &Path) -> Result<Library, LoadError> {
-        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+    fn load(&self, path: &Path, asked: Instant) -> Result<Library, LoadError> {
+        let mut hashes = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if self.shutting_down.load(Ordering::Acquire) {
             return Err(LoadError::ShuttingDown {
                 path: path.to_owned(),
             });
         }
-        let hash = copies::hash(path).map_err(|source| LoadError::Read {
+        let hash = hash(path, asked, &mut hashes).map_err(|source| LoadError::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -209,5 +227,25 @@ impl Inner {
 
     fn loaded(&self) -> MutexGuard<'_, HashMap<blake3::Hash, Vec<Library>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_once_for_those_who_asked_before_and_again_for_those_who_ask_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lib.so");
+        let mut hashes = Hashes::new();
+        let early = Instant::now();
+        std::fs::write(&path, "old").unwrap();
+        let old = hash(&path, early, &mut hashes).unwrap();
+        std::fs::write(&path, "new").unwrap();
+        assert_eq!(hash(&path, early, &mut hashes).unwrap(), old);
+        let new = hash(&path, Instant::now(), &mut hashes).unwrap();
+        assert_eq!(new, blake3::hash(b"new"));
+        assert_eq!(hash(&path, early, &mut hashes).unwrap(), new);
     }
 }

@@ -1,6 +1,7 @@
 /*
  * A sink in C: appends "offset payload" lines to the file that its configuration names, {"path": "..."}. It completes from a thread of its
- * own, refuses empty payloads one by one, and logs each batch.
+ * own, refuses empty payloads one by one, and logs each batch. VERSION is what it says of itself, MARK what its lines begin with: so
+ * that there can be several builds of it.
  */
 #define _GNU_SOURCE
 #include "iggy_connector.h"
@@ -10,6 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifndef VERSION
+#define VERSION "1.0"
+#endif
+#ifndef MARK
+#define MARK ""
+#endif
 
 enum { MOST_INSTANCES = 64 };
 
@@ -31,7 +39,7 @@ static const iggy_descriptor descriptor = {
     .direction = IGGY_SINK,
     .panic = IGGY_PANIC_UNWIND,
     .name = {(const uint8_t *)"c_sink", 6},
-    .version = {(const uint8_t *)"1.0", 3},
+    .version = {(const uint8_t *)VERSION, sizeof(VERSION) - 1},
 };
 
 const iggy_descriptor *iggy_connector_descriptor(void) { return &descriptor; }
@@ -150,7 +158,7 @@ static void *consume(void *argument) {
       failed[empty++] = (iggy_failed){(uint32_t)i, IGGY_INVALID_DATA, TEXT("the payload is empty")};
       continue;
     }
-    fprintf(file, "%" PRIu64 " %.*s\n", message->offset, (int)message->payload.len, (const char *)message->payload.ptr);
+    fprintf(file, MARK "%" PRIu64 " %.*s\n", message->offset, (int)message->payload.len, (const char *)message->payload.ptr);
   }
   fflush(file);
   char fields[64];
