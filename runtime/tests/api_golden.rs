@@ -203,7 +203,8 @@ fn shapes() -> Vec<Case> {
 }
 
 fn errors() -> Vec<Case> {
-    let misfit = json!({ "path": "libledger_sink", "nmae": "x", "streams": [] });
+    let streams = json!([{ "stream": "s", "topics": ["t"], "schema": "raw" }]);
+    let misfit = json!({ "nmae": "x", "streams": streams });
     let full = "/sinks/full/configs";
     vec![
         get("error_no_connector", "/sinks/nobody"),

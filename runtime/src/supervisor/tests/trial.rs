@@ -365,7 +365,7 @@ async fn trial(is_exclusive: bool, acts: Vec<Act>) {
 #[test]
 fn whatever_is_asked_status_saved_state_and_instances_are_as_the_model_says() {
     let config = ProptestConfig {
-        cases: 3_000,
+        cases: 2_000,
         failure_persistence: None,
         max_shrink_iters: 20,
         ..ProptestConfig::default()
