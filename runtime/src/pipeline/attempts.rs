@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Backoff, Failure, FailureKind, Monitor, Retrying};
+use super::{Backoff, Failure, FailureKind, Monitor, Retrying, monitor::Waiter};
 use crate::config::spec;
 
 /// How long an attempt that is under way may take after a stop.
@@ -16,6 +16,8 @@ pub struct Attempts<'a> {
     step: &'static str,
     backoff: Backoff,
     monitor: &'a Monitor,
+    /// Since there was something to wait for.
+    waiter: Option<Waiter>,
     stop: &'a CancellationToken,
 }
 
@@ -31,6 +33,7 @@ impl<'a> Attempts<'a> {
             step,
             backoff: Backoff::new(backoff),
             monitor,
+            waiter: None,
             stop,
         }
     }
@@ -96,10 +99,12 @@ impl<'a> Attempts<'a> {
         };
         self.monitor.counters.retried();
         warn!(step = self.step, error = %failure, attempt = self.backoff.attempts(), retry_in = ?delay, "trying again");
-        self.monitor.begin_retry(Retrying {
+        let waiter = *self.waiter.get_or_insert_with(|| self.monitor.waiter());
+        let retrying = Retrying {
             reason: failure.message,
             next_attempt: SystemTime::now() + delay,
-        });
+        };
+        self.monitor.begin_wait(waiter, retrying);
         Ok(delay)
     }
 
@@ -110,9 +115,9 @@ impl<'a> Attempts<'a> {
 
     /// The step has succeeded.
     pub fn done(&mut self) {
-        if self.backoff.attempts() > 0 {
-            self.backoff.reset();
-            self.monitor.end_retry();
+        self.backoff.reset();
+        if let Some(waiter) = self.waiter.take() {
+            self.monitor.end_wait(waiter);
         }
     }
 }

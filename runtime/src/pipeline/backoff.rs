@@ -40,7 +40,7 @@ impl Backoff {
         let bounded = Duration::try_from_secs_f64(seconds)
             .map_or(self.spec.max, |delay| delay.min(self.spec.max));
         let spread = self.spec.jitter * (2.0 * random_share() - 1.0);
-        let delay = bounded.mul_f64((1.0 + spread).max(0.0));
+        let delay = bounded.mul_f64((1.0 + spread).max(0.0)).min(self.spec.max);
         asked.map_or(delay, |asked| asked.max(delay))
     }
 
@@ -118,6 +118,15 @@ mod tests {
         for _ in 0..100 {
             let wait = backoff(0, 0.5).next(None).unwrap().as_millis();
             assert!((50..=150).contains(&wait), "{wait}");
+        }
+    }
+
+    #[test]
+    fn jitter_adds_nothing_to_the_longest_wait() {
+        let mut backoff = backoff(0, 0.5);
+        for _ in 0..100 {
+            let wait = backoff.next(None).unwrap();
+            assert!(wait <= Duration::from_secs(1), "{wait:?}");
         }
     }
 

@@ -200,8 +200,16 @@ pub struct Monitor {
     /// Whose it is, as traces say it.
     pub(super) key: Arc<str>,
     pub(super) direction: &'static str,
+    /// What waits for another attempt, by who waits. Several steps may at the same time.
+    waits: Mutex<BTreeMap<Waiter, Retrying>>,
+    /// The one of `waits` that ends first.
     retrying: watch::Sender<Option<Retrying>>,
+    waiters: AtomicU64,
 }
+
+/// Who waits for another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Waiter(u64);
 
 impl Monitor {
     pub fn new(direction: Direction, key: Arc<str>) -> Self {
@@ -212,11 +220,13 @@ impl Monitor {
             lag: AtomicU64::new(UNKNOWN),
             key,
             direction: direction.name(),
+            waits: Mutex::default(),
             retrying: watch::channel(None).0,
+            waiters: AtomicU64::default(),
         }
     }
 
-    /// Changes whenever the pipeline begins or ends retrying.
+    /// Changes whenever the pipeline begins or ends retrying. Of several steps that wait, it shows the one that is tried again first.
     pub fn retrying(&self) -> watch::Receiver<Option<Retrying>> {
         self.retrying.subscribe()
     }
@@ -237,14 +247,36 @@ impl Monitor {
         self.lag.store(UNKNOWN, Ordering::Relaxed);
     }
 
-    pub(super) fn begin_retry(&self, retrying: Retrying) {
-        self.retrying.send_replace(Some(retrying));
+    /// A name for a step that may have to wait.
+    pub(super) fn waiter(&self) -> Waiter {
+        Waiter(self.waiters.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Also called by the supervisor when a pipeline has ended in mid-retry.
+    pub(super) fn begin_wait(&self, waiter: Waiter, retrying: Retrying) {
+        self.change_waits(|waits| drop(waits.insert(waiter, retrying)));
+    }
+
+    pub(super) fn end_wait(&self, waiter: Waiter) {
+        self.change_waits(|waits| drop(waits.remove(&waiter)));
+    }
+
+    /// Nothing waits any more. Called by the supervisor when it has a connection, and when a pipeline has ended while it waited.
     pub fn end_retry(&self) {
-        self.retrying
-            .send_if_modified(|retrying| retrying.take().is_some());
+        self.change_waits(BTreeMap::clear);
+    }
+
+    /// Tells what is shown as it changes, in the order of the changes.
+    fn change_waits(&self, change: impl FnOnce(&mut BTreeMap<Waiter, Retrying>)) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut waits);
+        let first = waits.values().min_by_key(|retrying| retrying.next_attempt);
+        self.retrying.send_if_modified(|shown| {
+            let is_other = shown.as_ref() != first;
+            if is_other {
+                *shown = first.cloned();
+            }
+            is_other
+        });
     }
 }
 
@@ -270,5 +302,27 @@ mod tests {
         counters.consumed(4);
         let counts = counters.read();
         assert_eq!((counts.consumed, counts.received), (10, 14));
+    }
+
+    #[test]
+    fn what_still_waits_is_shown_after_another_step_has_succeeded() {
+        let monitor = Monitor::new(Direction::Sink, "a".into());
+        let shown = monitor.retrying();
+        let reason = || shown.borrow().as_ref().map(|wait| wait.reason.clone());
+        let wait = |reason: &str, seconds| Retrying {
+            reason: reason.to_owned(),
+            next_attempt: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+        };
+        let (long, short) = (monitor.waiter(), monitor.waiter());
+        monitor.begin_wait(long, wait("long", 60));
+        monitor.begin_wait(short, wait("short", 1));
+        assert_eq!(reason().as_deref(), Some("short"));
+        monitor.end_wait(short);
+        assert_eq!(reason().as_deref(), Some("long"));
+        monitor.end_wait(long);
+        assert_eq!(reason(), None);
+        monitor.begin_wait(short, wait("short", 2));
+        monitor.end_retry();
+        assert_eq!(reason(), None);
     }
 }

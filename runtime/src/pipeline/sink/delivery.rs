@@ -319,7 +319,10 @@ impl<'a> Delivery<'a> {
 
     fn halve(&mut self, part: &Batch, failure: Failure) {
         match &*part.messages {
-            [message] => self.refuse(message, INVALID, failure.message, 1),
+            [message] => {
+                let attempts = self.attempts.count();
+                self.refuse(message, INVALID, failure.message, attempts);
+            }
             messages => {
                 let (left, right) = messages.split_at(messages.len() / 2);
                 self.parts.push_front(Arc::new(part.with(right.to_vec())));
