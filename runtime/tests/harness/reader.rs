@@ -49,20 +49,26 @@ impl Reader {
 
     pub async fn with(iggy: &spec::Iggy, inputs: &[spec::Input], reading: stream::Reading) -> Self {
         let consumer = join(iggy, inputs, reading, &Saved::default()).await;
-        Self::run(consumer.unwrap())
+        Self::run(consumer.unwrap(), MOST)
+    }
+
+    /// Is given at most so many batches of a partition before it settles the first.
+    pub async fn with_most(iggy: &spec::Iggy, inputs: &[spec::Input], most: usize) -> Self {
+        let consumer = join(iggy, inputs, reading(), &Saved::default()).await;
+        Self::run(consumer.unwrap(), most)
     }
 
     /// With what a sink has saved of its groups.
     pub async fn with_saved(iggy: &spec::Iggy, inputs: &[spec::Input], saved: &Saved) -> Self {
         let consumer = join(iggy, inputs, reading(), saved).await;
-        Self::run(consumer.unwrap())
+        Self::run(consumer.unwrap(), MOST)
     }
 
-    fn run(consumer: stream::Consumer) -> Self {
+    fn run(consumer: stream::Consumer, most: usize) -> Self {
         let (fetched, batches) = mpsc::channel(1);
         let (settled, positions) = mpsc::channel(16);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(consumer.run(fetched, positions, MOST, stop.clone()));
+        let task = tokio::spawn(consumer.run(fetched, positions, most, stop.clone()));
         Self {
             batches,
             lost: Vec::new(),

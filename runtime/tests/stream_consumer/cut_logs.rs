@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use iggy::prelude::*;
-use iggy_connectors::pipeline::FailureKind;
+use iggy_connectors::{
+    config::spec::Input,
+    pipeline::{FailureKind, Fetched},
+};
 
 use crate::{
     GROUP,
     harness::{
-        broker::{Broker, eventually},
+        broker::{Broker, Topic, eventually},
         reader::{Reader, first, last, numbered},
     },
 };
@@ -21,11 +24,7 @@ async fn a_purged_log_is_read_from_its_new_beginning() {
     topic.send(0, numbered(0..50)).await;
     reader.take(50).await;
     eventually(Some(49), async || topic.stored(GROUP, 0).await).await;
-    topic
-        .client
-        .purge_topic(&topic.stream_id(), &topic.id())
-        .await
-        .unwrap();
+    purge(&topic).await;
     topic.send(0, numbered(50..60)).await;
     assert_eq!(
         reader.take(10).await[&0],
@@ -40,17 +39,93 @@ async fn a_purge_is_noticed_even_where_the_cursor_fits_the_new_log() {
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;
     let mut reader = Reader::start(&broker.iggy(), &[topic.input(GROUP)]).await;
-    topic.send(0, numbered(0..1)).await;
+    topic.send(0, numbered(0..3)).await;
+    reader.take(3).await;
+    eventually(Some(2), async || topic.stored(GROUP, 0).await).await;
+    purge(&topic).await;
+    topic.send(0, numbered(3..6)).await;
+    assert_eq!(reader.take(3).await[&0], ["m3", "m4", "m5"]);
+    // What is stored follows the new log, though nothing of it is further than the old one was.
+    eventually(Some(2), async || topic.stored(GROUP, 0).await).await;
+    topic.send(0, numbered(6..7)).await;
     reader.take(1).await;
-    eventually(Some(0), async || topic.stored(GROUP, 0).await).await;
-    topic
-        .client
-        .purge_topic(&topic.stream_id(), &topic.id())
-        .await
-        .unwrap();
-    topic.send(0, numbered(1..2)).await;
-    assert_eq!(reader.take(1).await[&0], ["m1"]);
     reader.stop().await.unwrap();
+    assert_eq!(topic.stored(GROUP, 0).await, Some(3));
+
+    let mut reader = Reader::start(&broker.iggy(), &[topic.input(GROUP)]).await;
+    topic.send(0, numbered(7..8)).await;
+    assert_eq!(reader.take(1).await[&0], ["m7"]);
+    reader.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_was_purged_and_grew_while_a_batch_was_held_is_read_whole() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let (mut reader, held) = holding(&broker, &topic).await;
+    purge(&topic).await;
+    topic.send(0, numbered(60..200)).await;
+    // Its offset exists in the new log too.
+    reader.settle(&held).await;
+    assert_eq!(
+        reader.take(140).await[&0],
+        numbered(60..200).collect::<Vec<_>>()
+    );
+    reader.stop().await.unwrap();
+    assert_eq!(topic.stored(GROUP, 0).await, Some(139));
+}
+
+#[tokio::test]
+async fn a_stop_behind_a_purge_stores_nothing_of_the_old_log() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let (reader, held) = holding(&broker, &topic).await;
+    purge(&topic).await;
+    topic.send(0, numbered(60..200)).await;
+    reader.settle(&held).await;
+    reader.stop().await.unwrap();
+    assert_eq!(topic.stored(GROUP, 0).await, None);
+}
+
+#[tokio::test]
+async fn a_log_that_was_purged_and_grew_between_two_polls_is_read_whole() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    let input = Input {
+        poll_interval: Duration::from_millis(500),
+        ..topic.input(GROUP)
+    };
+    topic.send(0, numbered(0..10)).await;
+    let mut reader = Reader::start(&broker.iggy(), &[input]).await;
+    reader.take(10).await;
+    eventually(Some(9), async || topic.stored(GROUP, 0).await).await;
+    // What the broker said last has to be this old to be asked for again.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    purge(&topic).await;
+    topic.send(0, numbered(10..30)).await;
+    assert_eq!(
+        reader.take(20).await[&0],
+        numbered(10..30).collect::<Vec<_>>()
+    );
+    reader.stop().await.unwrap();
+    assert_eq!(topic.stored(GROUP, 0).await, Some(19));
+}
+
+/// A reader that has ten messages of which nothing is settled, behind fifty that are stored, and is given no more.
+async fn holding(broker: &Broker, topic: &Topic) -> (Reader, Fetched) {
+    topic.send(0, numbered(0..50)).await;
+    let mut reader = Reader::with_most(&broker.iggy(), &[topic.input(GROUP)], 1).await;
+    reader.take(50).await;
+    eventually(Some(49), async || topic.stored(GROUP, 0).await).await;
+    topic.send(0, numbered(50..60)).await;
+    let held = reader.next().await;
+    assert_eq!((first(&held), last(&held)), (50, 59));
+    (reader, held)
+}
+
+async fn purge(topic: &Topic) {
+    let (stream, id) = (topic.stream_id(), topic.id());
+    topic.client.purge_topic(&stream, &id).await.unwrap();
 }
 
 #[tokio::test]
@@ -60,11 +135,7 @@ async fn a_stored_offset_beyond_the_end_of_the_log_starts_over() {
     topic.send(0, numbered(0..50)).await;
     let mut reader = Reader::start(&broker.iggy(), &[topic.input(GROUP)]).await;
     let held = reader.next().await;
-    topic
-        .client
-        .purge_topic(&topic.stream_id(), &topic.id())
-        .await
-        .unwrap();
+    purge(&topic).await;
     topic.send(0, numbered(50..55)).await;
     // Offset 49 does not exist any more: the store is refused and drops the cursor.
     reader.settle(&held).await;

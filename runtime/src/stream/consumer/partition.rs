@@ -11,6 +11,9 @@ use crate::pipeline::Message;
 
 /// Batches that may be settled and not yet stored.
 const MAX_UNSTORED: u32 = 16;
+/// After it the broker is asked whether the stored offset is still there, before the next poll or store: where the last poll was
+/// empty, and elsewhere, where asking takes time from reading.
+const DOUBTED_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// After a fence: doubles from the first to the second.
 const FENCED: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
@@ -43,6 +46,10 @@ pub(super) struct Partition {
     handed: Option<u64>,
     settled: Option<u64>,
     stored: Option<u64>,
+    /// When the broker was last known to have it.
+    confirmed: Instant,
+    /// It was not polled for a while since then, because the pipeline had enough of it.
+    was_full: bool,
     unstored: Option<Unstored>,
     /// The next offset to be settled, and the next one to come as far as is known: for figures only.
     next: u64,
@@ -90,6 +97,8 @@ impl Partition {
             handed: None,
             settled: None,
             stored: None,
+            confirmed: now,
+            was_full: false,
             unstored: None,
             next: 0,
             end: None,
@@ -110,6 +119,7 @@ impl Partition {
     /// Begins to read behind the stored offset.
     pub(super) fn begin(&mut self, stored: Option<u64>) {
         self.stored = stored;
+        self.settled = stored;
         self.next = stored.map_or(0, |offset| offset.saturating_add(1));
         self.cursor = Some(self.next);
     }
@@ -202,6 +212,7 @@ impl Partition {
     pub(super) fn hand_out(&mut self, last: u64) {
         self.handed = Some(last);
         self.out += 1;
+        self.was_full |= self.out >= self.most;
     }
 
     /// The pipeline has settled a batch.
@@ -267,15 +278,24 @@ impl Partition {
         self.stored.is_some()
     }
 
-    /// Reads the stored offset again before the next poll.
-    pub(super) fn reread(&mut self) {
-        self.cursor = None;
+    /// The broker had the stored offset at that time.
+    pub(super) fn confirm(&mut self, at: Instant) {
+        self.confirmed = at;
+        self.was_full = self.out >= self.most;
     }
 
-    /// What was read is of a log that is gone.
-    pub(super) fn start_over(&mut self) {
-        self.gathered = None;
-        self.reread();
+    /// Whether the log may have been purged and have grown again since the stored offset was confirmed. Where polls and stores
+    /// follow each other quickly it may not.
+    pub(super) fn is_doubtful(&self, now: Instant) -> bool {
+        let (empty, busy) = DOUBTED_AFTER;
+        let after = if self.was_empty { empty } else { busy };
+        self.has_stored() && (self.was_full || now - self.confirmed >= after)
+    }
+
+    /// Reads the stored offset again before the next poll. What was read is settled and stored.
+    pub(super) fn reread(&mut self) {
+        self.cursor = None;
+        self.handed = None;
     }
 
     /// The broker did not let it be polled. While it waits for another member's last store, the stored offset moves.
@@ -490,6 +510,45 @@ mod tests {
         assert!(partition.take_fresh());
         partition.begin(Some(9));
         assert_eq!(partition.lag(), Some(10));
+    }
+
+    #[test]
+    fn what_is_stored_follows_a_log_that_was_made_anew() {
+        let start = Instant::now();
+        let mut partition = partition(start);
+        partition.begin(None);
+        partition.hand_out(9);
+        partition.settle(9, start);
+        partition.stored(9);
+        partition.reread();
+        partition.begin(None);
+        assert!(!partition.is_outstanding());
+        partition.hand_out(4);
+        assert!(partition.is_outstanding());
+        partition.settle(4, start);
+        assert_eq!(partition.unstored(), Some(4));
+    }
+
+    #[test]
+    fn what_is_stored_is_doubted_after_a_while_and_where_the_pipeline_had_enough() {
+        let start = Instant::now();
+        let mut partition = partition(start).at_most(1);
+        partition.begin(None);
+        let (empty, busy) = DOUBTED_AFTER;
+        assert!(!partition.is_doubtful(start + busy), "nothing is");
+        partition.begin(Some(3));
+        assert!(!partition.is_doubtful(start + empty));
+        assert!(partition.is_doubtful(start + busy));
+        partition.was_empty = true;
+        assert!(!partition.is_doubtful(start));
+        assert!(partition.is_doubtful(start + empty));
+        partition.hand_out(9);
+        partition.confirm(start);
+        assert!(partition.is_doubtful(start), "it still has enough");
+        partition.take_back();
+        assert!(partition.is_doubtful(start));
+        partition.confirm(start);
+        assert!(!partition.is_doubtful(start));
     }
 
     #[test]

@@ -24,10 +24,10 @@ impl Session<'_> {
         room: mpsc::Permit<'_, Handout>,
     ) -> Result<(), Failure> {
         self.turn = at + 1;
+        let started = Instant::now();
         let Some(cursor) = self.cursor(at).await? else {
             return Ok(());
         };
-        let started = Instant::now();
         let (member, id) = (self.partitions[at].member, self.partitions[at].id);
         let count = self.wanted(at);
         let polled = self.members[member]
@@ -56,9 +56,10 @@ impl Session<'_> {
     async fn cursor(&mut self, at: usize) -> Result<Option<u64>, Failure> {
         let partition = &self.partitions[at];
         if let Some(cursor) = partition.cursor {
-            return Ok(Some(cursor));
+            return Ok(self.is_same_log(at).await?.then_some(cursor));
         }
         let (member, id) = (partition.member, partition.id);
+        let asked = Instant::now();
         let stored = match self.members[member].stored(self.client, id).await {
             Ok(Some(info)) if info.stored_offset > info.current_offset => {
                 warn!(
@@ -77,6 +78,7 @@ impl Session<'_> {
             }
         };
         self.partitions[at].begin(stored);
+        self.partitions[at].confirm(asked);
         Ok(self.partitions[at].cursor)
     }
 

@@ -58,8 +58,8 @@ impl Session<'_> {
         }
     }
 
-    /// A purge takes the stored offset along. An idle consumer would otherwise miss it when its cursor happens to fit again.
-    /// Returns whether the partition is still there.
+    /// Asks of a partition that has not been polled since it was asked last, or has nothing to store. Returns whether it is still
+    /// there.
     async fn check_log(&mut self, at: usize) -> Result<bool, Failure> {
         let partition = &mut self.partitions[at];
         let is_fresh = partition.take_fresh();
@@ -67,19 +67,37 @@ impl Session<'_> {
         if !partition.has_stored() || partition.is_leaving || (is_fresh && !is_idle) {
             return Ok(true);
         }
-        let (member, id) = (partition.member, partition.id);
+        self.ask(at).await
+    }
+
+    /// Before a poll or a store: asks whether the log is still the one that was read, if it may not be. Returns whether the
+    /// partition is still there.
+    pub(super) async fn is_same_log(&mut self, at: usize) -> Result<bool, Failure> {
+        let now = Instant::now();
+        if !self.partitions[at].is_doubtful(now) {
+            return Ok(true);
+        }
+        let is_there = self.ask(at).await?;
+        if is_there {
+            self.partitions[at].confirm(now);
+        }
+        Ok(is_there)
+    }
+
+    /// A purge takes the stored offset along. It would otherwise be missed where the new log has grown beyond the cursor: the broker
+    /// takes an old offset for one of its own.
+    async fn ask(&mut self, at: usize) -> Result<bool, Failure> {
+        let (member, id) = (self.partitions[at].member, self.partitions[at].id);
         match self.members[member].stored(self.client, id).await {
             Ok(Some(info)) => {
                 // While nothing takes what is handed out, nothing is polled, and the log grows.
                 self.partitions[at].ends_with(info.current_offset);
                 Ok(true)
             }
-            // Its next poll or store hears of it.
-            _ if !is_idle => Ok(true),
             Ok(None) => {
                 warn!(topic = %self.members[member].name, partition = id, "the stored offset is gone; reading from the first message");
-                self.partitions[at].start_over();
-                Ok(true)
+                self.forget(at);
+                Ok(false)
             }
             Err(error) => self.refused(at, &error).map(|()| false),
         }

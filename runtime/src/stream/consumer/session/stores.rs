@@ -52,6 +52,10 @@ impl Session<'_> {
             return Ok(true);
         };
         let since = partition.unstored_since();
+        if !self.is_same_log(at).await? {
+            return Ok(false);
+        }
+        let asked = Instant::now();
         match self.members[member].store(self.client, id, offset).await {
             Ok(()) => {
                 self.members[member].refusals = 0;
@@ -59,6 +63,7 @@ impl Session<'_> {
                     gauge.stored(since.elapsed());
                 }
                 self.partitions[at].stored(offset);
+                self.partitions[at].confirm(asked);
                 Ok(true)
             }
             Err(error) => {
