@@ -26,6 +26,8 @@ schema = "raw"
 until = "until"
 acked = "acked"
 deed = "source_deed"
+result_deed = "result_deed"
+max_in_flight = 4
 
 [sinks.lines]
 path = "libledger_sink"
@@ -183,6 +185,30 @@ async fn a_batch_that_is_tried_again_is_parked_by_a_pause() {
         assert!(parked["next_restart_at"].is_null(), "{parked}");
         fs::remove_file(home.path().join("sink_deed")).unwrap();
         ask(&daemon, SINK, back, "running").await;
+    }
+    let all = finish(&home, &daemon, "ledger").await;
+    assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_source_that_takes_no_results_when_it_is_paused_or_stopped_loses_nothing_and_repeats_nothing()
+ {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    for (command, then, back) in [("pause", "paused", "resume"), ("stop", "stopped", "start")] {
+        let sent = daemon.stats("numbers").await["messages_sent"].as_u64();
+        let met = at_least("messages_sent", sent.unwrap() + 200);
+        daemon.wait_for_stats("numbers", met).await;
+        write(&home.path().join("result_deed"), "transient");
+        daemon.wait_for(SOURCE, has_status("retrying")).await;
+        let ended = ask(&daemon, SOURCE, command, then).await;
+        let told = ended["last_error"]["message"].as_str().unwrap();
+        assert!(told.contains("not taken the result"), "{ended}");
+        let stats = daemon.stats("numbers").await;
+        assert_eq!(stats["messages_produced"], stats["messages_sent"]);
+        fs::remove_file(home.path().join("result_deed")).unwrap();
+        ask(&daemon, SOURCE, back, "running").await;
     }
     let all = finish(&home, &daemon, "ledger").await;
     assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());

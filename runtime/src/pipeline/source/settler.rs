@@ -9,7 +9,10 @@ use tracing::{debug, info};
 use super::{InFlight, Lost, Settled, given_up, save};
 use crate::{
     config::spec,
-    pipeline::{Attempts, Failure, GivenUp, Monitor, Settlement, SourcePlugin, Stage, StateStore},
+    pipeline::{
+        Attempts, Failure, FailureKind, GivenUp, Monitor, Settlement, SourcePlugin, Stage,
+        StateStore,
+    },
 };
 
 /// Most batches whose states are covered by one save.
@@ -26,12 +29,17 @@ pub(super) struct Settler<'a, P, S> {
 }
 
 impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
+    /// What is saved is not offered again, and so its results are acks whatever else fails: each is told at least once.
+    ///
+    /// # Errors
+    ///
+    /// Something could not be saved, or the plugin has not taken a result: then it must not be polled any more.
     pub(super) async fn run(
         &self,
         mut batches: mpsc::Receiver<InFlight<Settled>>,
         halt: &CancellationToken,
     ) -> Result<(), Failure> {
-        let mut ended = Ok(());
+        let (mut saved, mut told) = (Ok(()), Ok(()));
         let mut waiting = Vec::new();
         while batches.recv_many(&mut waiting, MOST_PER_SAVE).await > 0 {
             // One save covers all that are confirmed by now, up to the first that is given up.
@@ -39,26 +47,23 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
                 .iter_mut()
                 .map_while(|batch| batch.batch.as_mut().ok());
             let state = confirmed.filter_map(|batch| batch.state.take()).last();
-            if let (Some(state), Ok(())) = (state, &ended) {
+            if let (Some(state), Ok(())) = (state, &saved) {
                 let started = Instant::now();
-                ended = save(self.state, state, self.retry, self.monitor, halt).await;
+                saved = save(self.state, state, self.retry, self.monitor, halt).await;
                 // One save for all of them: each has waited for it.
                 for batch in &mut waiting {
                     batch.stopwatch.add(Stage::StateSave, started.elapsed());
                 }
             }
             for batch in waiting.drain(..) {
-                let given_up = ended.as_ref().err().map(given_up);
-                let settled = self.settle(batch, given_up, halt).await;
-                if ended.is_ok() {
-                    ended = settled;
+                let given_up = saved.as_ref().err().map(given_up);
+                told = told.and(self.settle(batch, given_up, halt).await);
+                if saved.is_err() || told.is_err() {
+                    halt.cancel();
                 }
             }
-            if ended.is_err() {
-                halt.cancel();
-            }
         }
-        ended
+        told.and(saved)
     }
 
     async fn settle(
@@ -93,10 +98,7 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
                 Settlement::Nack(given_up)
             }
         };
-        let mut attempts = Attempts::new("settle", self.retry, self.monitor, halt);
-        while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
-            attempts.pause(failure).await?;
-        }
+        self.tell(poll, settlement, halt).await?;
         let elapsed = stopwatch.finish(received, self.monitor, self.benchmark);
         if self.verbose {
             info!(received, ?elapsed, "batch produced");
@@ -104,5 +106,31 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
             debug!(received, ?elapsed, "batch produced");
         }
         Ok(())
+    }
+
+    /// Tells the plugin until it takes the result, or until the stop.
+    async fn tell(
+        &self,
+        poll: u64,
+        settlement: Settlement,
+        halt: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut attempts = Attempts::new("settle", self.retry, self.monitor, halt);
+        while let Err(failure) = self.plugin.settle(poll, settlement.clone()).await {
+            let reason = failure.message.clone();
+            let paused = attempts.pause(failure).await;
+            paused.map_err(|ended| not_taken(ended, &reason))?;
+        }
+        Ok(())
+    }
+}
+
+/// A plugin that goes on after a stop would wait for this result for ever: such an end is no good one.
+fn not_taken(ended: Failure, reason: &str) -> Failure {
+    match ended.kind {
+        FailureKind::Cancelled => Failure::fatal(format!(
+            "the source has not taken the result of a batch before the stop: {reason}"
+        )),
+        _ => ended,
     }
 }

@@ -110,3 +110,59 @@ async fn a_batch_that_is_given_up_is_nacked() {
     assert_eq!(journal, ["send 1", "settle 1 Nack(Stopped)"]);
     assert_eq!(counts.produced, 0);
 }
+
+/// The results that were told, in order.
+fn told(journal: &[String]) -> Vec<&str> {
+    let results = journal
+        .iter()
+        .filter_map(|line| line.strip_prefix("settle "));
+    results
+        .map(|result| result.trim_end_matches(" { undelivered: [] }"))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_is_not_taken_before_the_stop_nacks_nothing_whose_state_is_saved() {
+    let (result, journal, counts) = run(Case {
+        polls: (1..=3).map(|poll| Ok(polled(poll, &["x"]))).collect(),
+        settle_failures: vec![Failure::transient("busy")],
+        max_in_flight: 4,
+        ..Case::default()
+    })
+    .await;
+    assert_eq!(told(&journal), ["1 Ack", "2 Ack", "3 Ack"]);
+    assert_eq!((counts.produced, counts.sent), (3, 3));
+    // The first is never told: the instance must not be used any more, and so this is no good end.
+    let failure = result.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Fatal);
+    assert!(failure.message.contains("busy"), "{failure}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_the_source_fails_at_for_good_nacks_nothing_whose_state_is_saved() {
+    let (result, journal, counts) = run(Case {
+        polls: (1..=3).map(|poll| Ok(polled(poll, &["x"]))).collect(),
+        settle_failures: vec![Failure::fatal("no such queue")],
+        max_in_flight: 4,
+        ..Case::default()
+    })
+    .await;
+    assert_eq!(result, Err(Failure::fatal("no such queue")));
+    assert_eq!(told(&journal), ["1 Ack", "2 Ack", "3 Ack"]);
+    assert_eq!((counts.produced, counts.sent), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nack_that_is_not_taken_before_the_stop_is_no_good_end() {
+    let (result, journal, _) = run(Case {
+        polls: vec![Ok(polled(1, &["1"]))],
+        // The stop comes while it is tried again.
+        send_failures: at_once([Failure::transient("away"), Failure::transient("away")]),
+        settle_failures: vec![Failure::transient("busy")],
+        max_in_flight: 2,
+        ..Case::default()
+    })
+    .await;
+    assert_eq!(told(&journal), ["1 Nack(Stopped)"]);
+    assert_eq!(result.unwrap_err().kind, FailureKind::Fatal);
+}

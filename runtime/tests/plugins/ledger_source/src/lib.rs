@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -48,6 +48,8 @@ pub struct Config {
     acked: PathBuf,
     /// As long as this file exists, it says what a poll does (see `scripted::deed`).
     deed: PathBuf,
+    /// As long as this file exists, it says what is done with a result before it is taken.
+    result_deed: PathBuf,
     /// What happens before it opens (see `scripted::deed`).
     open: String,
     interval_ms: u64,
@@ -69,6 +71,7 @@ impl Default for Config {
             until: PathBuf::new(),
             acked: PathBuf::new(),
             deed: PathBuf::new(),
+            result_deed: PathBuf::new(),
             open: String::new(),
             interval_ms: 1,
             max_in_flight: 1,
@@ -169,9 +172,7 @@ impl Source for LedgerSource {
     }
 
     async fn poll_batch(&self) -> Result<SourceBatch, Error> {
-        if let Ok(deed) = std::fs::read_to_string(&self.config.deed) {
-            perform(deed.trim()).await?;
-        }
+        perform_in(&self.config.deed).await?;
         tokio::time::sleep(Duration::from_millis(self.config.interval_ms)).await;
         let until = std::fs::read_to_string(&self.config.until).ok();
         let until = until.and_then(|text| text.trim().parse().ok());
@@ -192,6 +193,7 @@ impl Source for LedgerSource {
     }
 
     async fn on_batch_result(&self, result: SourceBatchResult) -> Result<(), Error> {
+        perform_in(&self.config.result_deed).await?;
         let mut numbers = self.numbers();
         let Some(end) = numbers.waiting.pop_front() else {
             return Err(Error::fatal("a result without a poll"));
@@ -227,6 +229,14 @@ impl Source for LedgerSource {
             ]
         };
         self.config.proposes.iter().flat_map(proposes).collect()
+    }
+}
+
+/// Does what the file says, if there is one.
+async fn perform_in(file: &Path) -> Result<(), Error> {
+    match std::fs::read_to_string(file) {
+        Ok(deed) => perform(deed.trim()).await,
+        Err(_) => Ok(()),
     }
 }
 
