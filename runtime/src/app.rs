@@ -69,13 +69,14 @@ impl App {
     pub async fn start(loaded: Loaded, levels: Levels) -> Result<Self, String> {
         let (runtime, secrets) = (loaded.runtime.clone(), loaded.secrets.clone());
         let state = state::Folder::open(&runtime.state.path).map_err(|error| error.to_string())?;
-        let plugins = plugin::Registry::new(&runtime.state.path, runtime.plugins.worker_threads)
-            .map_err(|error| {
-                format!(
-                    "private copies of plugins in {}: {error}",
-                    runtime.state.path.display()
-                )
-            })?;
+        let plugins =
+            plugin::Registry::probing(&runtime.state.path, runtime.plugins.worker_threads)
+                .map_err(|error| {
+                    format!(
+                        "private copies of plugins in {}: {error}",
+                        runtime.state.path.display()
+                    )
+                })?;
         let listener = match runtime.http.enabled {
             true => Some(api::Listener::bind(runtime.http).await?),
             false => None,

@@ -28,23 +28,29 @@ ledger = "ledger"
 deed = "sink_deed"
 "#;
 
-/// A library that ends the process which loads it, and notes that it was loaded.
-const DEADLY: &str = r#"
+/// A library that does harm when it is loaded, and notes that it was.
+const HARMFUL: &str = r#"
 #include <stdio.h>
 #include <unistd.h>
-__attribute__((constructor)) static void end(void) {
+__attribute__((constructor)) static void harm(void) {
   FILE *note = fopen(NOTE, "a");
   if (note) { fputs("loaded\n", note); fclose(note); }
-  _exit(7);
+  HARM;
 }
 "#;
 
-fn compile(folder: &Path, note: &Path) {
-    let source = folder.join("deadly.c");
-    fs::write(&source, DEADLY).unwrap();
+/// Ends the process which loads it.
+const DEADLY: &str = "_exit(7)";
+/// Never returns.
+const ENDLESS: &str = "for (;;) pause()";
+
+fn compile(folder: &Path, name: &str, harm: &str, note: &Path) {
+    let source = folder.join(name).with_extension("c");
+    fs::write(&source, HARMFUL).unwrap();
     let done = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
-        .arg(folder.join("deadly.so"))
+        .arg(folder.join(name).with_extension("so"))
+        .arg(format!("-DHARM={harm}"))
         .arg(format!("-DNOTE=\"{}\"", note.display()))
         .arg(&source)
         .status()
@@ -103,7 +109,7 @@ async fn a_file_that_is_no_plugin_is_listed_with_its_reason_and_harms_nobody() {
     let note = home.path().join("note");
     fs::create_dir(&libraries).unwrap();
     fs::write(libraries.join("text.so"), "no library").unwrap();
-    compile(&libraries, &note);
+    compile(&libraries, "deadly", DEADLY, &note);
     let daemon = home.start().await;
     let plugins = daemon.get("/plugins").await;
     for (file, reason) in [
@@ -121,5 +127,58 @@ async fn a_file_that_is_no_plugin_is_listed_with_its_reason_and_harms_nobody() {
     // It was loaded, though not by the daemon, which goes on.
     assert_eq!(fs::read_to_string(note).unwrap(), "loaded\n");
     assert_eq!(daemon.get("/health").await["status"], "healthy");
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_library_that_crashes_or_never_returns_when_it_is_loaded_fails_its_connector_and_harms_nobody()
+ {
+    let mut home = Home::new(CONFIG);
+    let note = home.path().join("note");
+    compile(home.path(), "deadly", DEADLY, &note);
+    compile(home.path(), "endless", ENDLESS, &note);
+    let sink = |key: &str| {
+        let path = home.path().join(key).with_extension("so");
+        json!({
+            "type": "sink", "key": key, "path": path,
+            "streams": [{ "stream": "s", "topics": ["t"], "schema": "raw" }],
+        })
+    };
+    for key in ["deadly", "endless"] {
+        let file = home.path().join("connectors").join(format!("{key}.json"));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, sink(key).to_string()).unwrap();
+    }
+    let endless = sink("endless");
+    home.set("IGGY_CONNECTORS_CONNECTORS_CONFIG_DIR", "connectors");
+    let daemon = home.start().await;
+    let deadly = daemon
+        .wait_for("/sinks/deadly", |sink| sink["status"] == "error")
+        .await;
+    let reason = deadly["last_error"]["message"].as_str().unwrap();
+    assert!(reason.contains("ended the process"), "{reason}");
+    // Meanwhile the other is being looked at, and once more on request.
+    let asked = reqwest::Client::new()
+        .post(daemon.url("/validate"))
+        .json(&endless)
+        .send();
+    let asked = tokio::spawn(asked);
+    let (status, _) = daemon.post("/sinks/lines/restart").await;
+    assert_eq!(status, 202);
+    daemon
+        .wait_for("/sinks/lines", |sink| {
+            sink["status"] == "running" && sink["target"] == "running"
+        })
+        .await;
+    let refused = asked.await.unwrap().unwrap();
+    assert_eq!(refused.status(), 422);
+    let refused: Value = refused.json().await.unwrap();
+    let reason = refused["errors"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("did not finish loading"), "{reason}");
+    let endless = daemon
+        .wait_for("/sinks/endless", |sink| sink["status"] == "error")
+        .await;
+    let reason = endless["last_error"]["message"].as_str().unwrap();
+    assert!(reason.contains("did not finish loading"), "{reason}");
     daemon.interrupt().await;
 }

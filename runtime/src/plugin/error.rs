@@ -57,6 +57,8 @@ pub enum LoadError {
         "plugin `{path}` did not finish loading within {seconds} s; an initialiser of the library may never return"
     )]
     TimedOut { path: PathBuf, seconds: u64 },
+    #[error("{reason}")]
+    Probe { reason: String },
     #[error("plugin `{path}` is not loaded: the daemon is shutting down")]
     ShuttingDown { path: PathBuf },
 }
@@ -66,7 +68,11 @@ impl LoadError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Read { .. } | Self::Changed { .. } | Self::Copy { .. } | Self::TimedOut { .. }
+            Self::Read { .. }
+                | Self::Changed { .. }
+                | Self::Copy { .. }
+                | Self::TimedOut { .. }
+                | Self::Probe { .. }
         )
     }
 }

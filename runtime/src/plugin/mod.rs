@@ -21,6 +21,7 @@ mod log;
 mod open;
 mod outcome;
 mod pending;
+mod probe;
 mod produced;
 mod registry;
 mod sink;

@@ -24,6 +24,7 @@ use super::{
     LoadError,
     copies::{self, Copied, Copies},
     library::Library,
+    probe::Probes,
     survey::{Survey, Surveyed},
 };
 use crate::config::spec::Direction;
@@ -47,6 +48,8 @@ struct Inner {
     /// Every loaded copy of each content, oldest first; only the last may be usable.
     loaded: Mutex<HashMap<blake3::Hash, Vec<Library>>>,
     shutting_down: AtomicBool,
+    /// Nothing is loaded that another process could not load; `None` where this program cannot be asked to.
+    probes: Option<Probes>,
     survey: Survey,
     /// Surveys may be asked for by everybody, and read whole files.
     surveying: Semaphore,
@@ -63,12 +66,27 @@ impl Registry {
     ///
     /// The folder could not be made, restricted to this user, or cleared of an earlier run's copies.
     pub fn new(state: &Path, worker_threads: u32) -> io::Result<Self> {
+        Self::open(state, worker_threads, None)
+    }
+
+    /// The same for a program that has the command `plugins`: each library is first loaded by a process of its own, so that one that
+    /// crashes or never returns when it is loaded does not do so here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::new`].
+    pub fn probing(state: &Path, worker_threads: u32) -> io::Result<Self> {
+        Self::open(state, worker_threads, Some(Probes::default()))
+    }
+
+    fn open(state: &Path, worker_threads: u32, probes: Option<Probes>) -> io::Result<Self> {
         Ok(Self(Arc::new(Inner {
             copies: Copies::open(state.join("plugins"))?,
             worker_threads,
             loading: Mutex::default(),
             loaded: Mutex::default(),
             shutting_down: AtomicBool::new(false),
+            probes,
             survey: Survey::default(),
             surveying: Semaphore::new(1),
         })))
@@ -98,11 +116,34 @@ impl Registry {
     ///
     /// What is wrong with the file, and what to do about it.
     pub async fn inspect(&self, path: &Path) -> Result<Library, LoadError> {
-        let (inner, original) = (self.0.clone(), path.to_owned());
         let asked = Instant::now();
-        let loading = spawn_blocking(move || inner.load(&original, asked));
-        match timeout(LOAD_TIMEOUT, loading).await {
-            Ok(Ok(loaded)) => loaded,
+        self.probe(path, asked).await?;
+        self.blocking(path, move |inner, path| inner.load(path, asked))
+            .await
+    }
+
+    /// Finds out whether the library can be loaded, unless it is.
+    async fn probe(&self, path: &Path, asked: Instant) -> Result<(), LoadError> {
+        let Some(probes) = &self.0.probes else {
+            return Ok(());
+        };
+        let new = self.blocking(path, move |inner, path| inner.new_content(path, asked));
+        let Some(hash) = new.await? else {
+            return Ok(());
+        };
+        let probed = probes.of(path, hash, asked).await;
+        probed.map_err(|reason| LoadError::Probe { reason })
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&Inner, &Path) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let (inner, original) = (self.0.clone(), path.to_owned());
+        let working = spawn_blocking(move || work(&inner, &original));
+        match timeout(LOAD_TIMEOUT, working).await {
+            Ok(Ok(done)) => done,
             Ok(Err(panicked)) => Err(LoadError::Read {
                 path: path.to_owned(),
                 source: io::Error::other(panicked),
@@ -160,6 +201,13 @@ fn stop(library: Library, within: Duration) -> oneshot::Receiver<bool> {
     stopped
 }
 
+fn read(path: &Path, asked: Instant, hashes: &mut Hashes) -> Result<blake3::Hash, LoadError> {
+    hash(path, asked, hashes).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// What the file holds now, or held at some time since it was `asked` for.
 fn hash(path: &Path, asked: Instant, hashes: &mut Hashes) -> io::Result<blake3::Hash> {
     if let Some((began, hash)) = hashes.get(path)
@@ -181,14 +229,18 @@ impl Inner {
                 path: path.to_owned(),
             });
         }
-        let hash = hash(path, asked, &mut hashes).map_err(|source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let hash = read(path, asked, &mut hashes)?;
         match self.usable(hash) {
             Some(library) => Ok(library),
             None => self.load_copy(path, hash),
         }
+    }
+
+    /// The content of the file, unless it was loaded before.
+    fn new_content(&self, path: &Path, asked: Instant) -> Result<Option<blake3::Hash>, LoadError> {
+        let mut hashes = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = read(path, asked, &mut hashes)?;
+        Ok((!self.loaded().contains_key(&hash)).then_some(hash))
     }
 
     /// The loaded copy of that content, when instances may be opened in it.

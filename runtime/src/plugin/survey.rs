@@ -107,16 +107,27 @@ async fn hash(path: &Path) -> Result<blake3::Hash, String> {
     hashed.map_err(|error| format!("read plugin `{}`: {error}", path.display()))
 }
 
+/// Has another process load the library as this one is going to, with the same environment. Whether it can be used is not asked.
+///
+/// # Errors
+///
+/// That process did not come back, or not in time.
+pub(super) async fn try_load(path: &Path) -> Result<(), String> {
+    ask(&mut Command::new(program()?), path).await.map(drop)
+}
+
 /// What another process says that the library is.
 async fn look(path: &Path) -> Result<Listed, String> {
     let kept = KEPT
         .into_iter()
         .filter_map(|name| Some((name, env::var_os(name)?)));
-    let asked = Command::new(program()?)
+    ask(Command::new(program()?).env_clear().envs(kept), path).await
+}
+
+async fn ask(program: &mut Command, path: &Path) -> Result<Listed, String> {
+    let asked = program
         .args(["plugins", "--json", "--"])
         .arg(path)
-        .env_clear()
-        .envs(kept)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
