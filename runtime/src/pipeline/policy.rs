@@ -1,6 +1,6 @@
 //! What happens to messages that cannot be delivered: dead-lettered, skipped, or a reason to stop. Both loops ask here.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -94,7 +94,7 @@ impl<'a, D: Producer> Policy<'a, D> {
             self.send(&letters, stop).await?;
         }
         skip(&skipped);
-        self.count(failed);
+        self.count(received, failed);
         Ok(())
     }
 
@@ -124,8 +124,8 @@ impl<'a, D: Producer> Policy<'a, D> {
             skip(&letters);
         }
         skip(&skipped);
-        self.count(failed);
         let is_within = self.is_tolerated(received, failed);
+        self.count(received, failed);
         written?;
         failed.first().map_or(Ok(()), |first| {
             self.judge(received, failed, is_within)
@@ -133,7 +133,9 @@ impl<'a, D: Producer> Policy<'a, D> {
         })
     }
 
-    fn count(&self, failed: &[Undeliverable<'_>]) {
+    /// Counts what is settled.
+    fn count(&self, received: usize, failed: &[Undeliverable<'_>]) {
+        self.tolerance().count(received, tolerated(failed));
         let counters = &self.monitor.counters;
         counters.failed(failed.len());
         for message in failed {
@@ -159,15 +161,12 @@ impl<'a, D: Producer> Policy<'a, D> {
     }
 
     fn is_tolerated(&self, received: usize, failed: &[Undeliverable<'_>]) -> bool {
-        // Where delivery is at most once an outage is no sign of a broken connector.
-        let failures = failed.iter();
-        let counted = failures
-            .filter(|message| message.reason.code != UNCONFIRMED)
-            .count();
-        self.tolerance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admits(received, counted)
+        self.tolerance().admits(received, tolerated(failed))
+    }
+
+    fn tolerance(&self) -> MutexGuard<'_, Tolerance> {
+        let tolerance = self.tolerance.lock();
+        tolerance.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether failures tell of the data and not of the connector, or why they do not.
@@ -250,6 +249,14 @@ impl Undeliverable<'_> {
     }
 }
 
+/// How many failures need toleration. Where delivery is at most once an outage is no sign of a broken connector.
+fn tolerated(failed: &[Undeliverable<'_>]) -> usize {
+    let failed = failed.iter();
+    failed
+        .filter(|message| message.reason.code != UNCONFIRMED)
+        .count()
+}
+
 fn skip(skipped: &[&Undeliverable<'_>]) {
     for message in skipped {
         let Reason {
@@ -265,3 +272,48 @@ pub const INVALID: &str = "invalid";
 pub const EXHAUSTED: &str = "exhausted";
 /// [`Reason::code`] of a message that was tried once, because delivery is at most once.
 pub const UNCONFIRMED: &str = "unconfirmed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::spec::Direction,
+        pipeline::fakes::{dead_letter_topic, on_invalid, policy, topic},
+    };
+
+    #[tokio::test]
+    async fn what_comes_again_because_its_dead_letter_was_not_written_is_tolerated_once() {
+        let gone = || Failure::fatal("gone");
+        let topics = dead_letter_topic(vec![gone(), gone(), gone()], &std::sync::Arc::default());
+        let monitor = Monitor::new(Direction::Sink, "a".into());
+        let errors = spec::Errors {
+            tolerance: spec::Tolerance {
+                failures: 1,
+                of_last: 100,
+            },
+            ..on_invalid(OnFailure::Dlq)
+        };
+        let policy = policy(errors, 0, &topics, &monitor);
+        let (stop, topic) = (CancellationToken::new(), topic());
+        let failed = [Undeliverable {
+            original: Produced::default(),
+            place: Place {
+                topic: &topic,
+                partition_and_offset: Some((0, 7)),
+            },
+            reason: Reason {
+                stage: "decode",
+                code: INVALID,
+                error: "no JSON",
+                attempts: 1,
+            },
+        }];
+        for _ in 0..3 {
+            let lost = policy.settle(10, &failed, &stop).await;
+            assert_eq!(lost, Err(gone()));
+        }
+        assert_eq!(policy.settle(10, &failed, &stop).await, Ok(()));
+        let beyond = policy.settle(10, &failed, &stop).await.unwrap_err();
+        assert!(beyond.message.contains("errors.tolerance"), "{beyond}");
+    }
+}

@@ -10,10 +10,11 @@ pub struct Tolerance {
     spec: spec::Tolerance,
     /// Batches in the window, oldest first.
     batches: VecDeque<Tally>,
-    sum: Tally,
+    /// In all of them.
+    messages: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Tally {
     messages: u64,
     failures: u64,
@@ -24,35 +25,54 @@ impl Tolerance {
         Self {
             spec,
             batches: VecDeque::new(),
-            sum: Tally::default(),
+            messages: 0,
         }
     }
 
-    /// Counts a batch of `messages`, of which `failures` failed. Whether the connector may go on.
-    pub fn admits(&mut self, messages: usize, failures: usize) -> bool {
+    /// Whether the connector may go on after a batch of `messages`, of which `failures` failed. Nothing is counted yet: it may come again.
+    pub fn admits(&self, messages: usize, failures: usize) -> bool {
+        if failures == 0 {
+            return true;
+        }
+        let mut sum = Tally::of(messages, failures);
+        for batch in self.batches.iter().rev() {
+            if sum.messages >= self.spec.of_last {
+                break;
+            }
+            sum.messages += batch.messages;
+            sum.failures += batch.failures;
+        }
+        sum.failures <= self.spec.failures
+    }
+
+    /// Counts a batch that is settled.
+    pub fn count(&mut self, messages: usize, failures: usize) {
         // Of empty batches there may be any number before the window moves on.
         if messages > 0 {
-            let batch = Tally {
-                messages: messages as u64,
-                failures: failures as u64,
-            };
+            let batch = Tally::of(messages, failures);
             self.batches.push_back(batch);
-            self.sum.messages += batch.messages;
-            self.sum.failures += batch.failures;
+            self.messages += batch.messages;
             self.forget();
         }
-        self.sum.failures <= self.spec.failures
     }
 
     /// Drops the oldest batches while the rest still fills the window.
     fn forget(&mut self) {
         while let Some(oldest) = self.batches.front().copied() {
-            if self.sum.messages - oldest.messages < self.spec.of_last {
+            if self.messages - oldest.messages < self.spec.of_last {
                 return;
             }
             self.batches.pop_front();
-            self.sum.messages -= oldest.messages;
-            self.sum.failures -= oldest.failures;
+            self.messages -= oldest.messages;
+        }
+    }
+}
+
+impl Tally {
+    fn of(messages: usize, failures: usize) -> Self {
+        Self {
+            messages: messages as u64,
+            failures: failures as u64,
         }
     }
 }
@@ -68,19 +88,35 @@ mod tests {
         })
     }
 
+    impl Tolerance {
+        fn takes(&mut self, messages: usize, failures: usize) -> bool {
+            let is_admitted = self.admits(messages, failures);
+            self.count(messages, failures);
+            is_admitted
+        }
+    }
+
     #[test]
     fn as_many_failures_as_are_allowed_are_admitted() {
         let mut tolerance = tolerance();
-        assert!(tolerance.admits(5, 1));
-        assert!(tolerance.admits(5, 1));
-        assert!(!tolerance.admits(1, 1));
+        assert!(tolerance.takes(5, 1));
+        assert!(tolerance.takes(4, 1));
+        assert!(!tolerance.takes(1, 1));
+    }
+
+    #[test]
+    fn failures_that_are_not_settled_are_not_counted() {
+        let tolerance = tolerance();
+        for _ in 0..10 {
+            assert!(tolerance.admits(5, 2));
+        }
     }
 
     #[test]
     fn empty_batches_take_no_memory() {
         let mut tolerance = tolerance();
         for _ in 0..1_000 {
-            assert!(tolerance.admits(0, 0));
+            assert!(tolerance.takes(0, 0));
         }
         assert!(tolerance.batches.is_empty());
     }
@@ -88,17 +124,18 @@ mod tests {
     #[test]
     fn failures_outside_the_window_are_forgotten() {
         let mut tolerance = tolerance();
-        assert!(tolerance.admits(5, 2));
-        assert!(tolerance.admits(5, 0));
-        assert!(tolerance.admits(5, 0));
-        assert!(tolerance.admits(5, 2));
+        assert!(tolerance.takes(5, 2));
+        assert!(tolerance.takes(5, 0));
+        assert!(tolerance.takes(5, 0));
+        assert!(tolerance.takes(5, 2));
+        assert_eq!(tolerance.batches.len(), 2);
     }
 
     #[test]
     fn one_batch_larger_than_the_window_is_judged_by_itself() {
         let mut tolerance = tolerance();
-        assert!(tolerance.admits(1000, 2));
-        assert!(!tolerance.admits(1000, 3));
-        assert!(tolerance.admits(1000, 0));
+        assert!(tolerance.takes(1000, 2));
+        assert!(!tolerance.takes(1000, 3));
+        assert!(tolerance.takes(1000, 0));
     }
 }
