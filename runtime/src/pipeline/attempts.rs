@@ -1,7 +1,11 @@
 //! Trying again: what a failed attempt costs, told to whoever watches. Used by both loops and by the supervisor.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -10,6 +14,8 @@ use crate::config::spec;
 
 /// How long an attempt that is under way may take after a stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long an attempt may take before whoever watches is told that it does, where it has no deadline of its own.
+const LATE: Duration = Duration::from_secs(10);
 
 /// The attempts at one step.
 pub struct Attempts<'a> {
@@ -58,6 +64,25 @@ impl<'a> Attempts<'a> {
             made = attempt => made,
             () = over => Err(Failure::new(FailureKind::Cancelled, format!("{}: no answer until the stop", self.step))),
         }
+    }
+
+    /// As [`Attempts::make`], for what must not be begun a second time while it may still be under way: after a while it tells what
+    /// `is_late`, and goes on waiting.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Attempts::make`].
+    pub async fn make_patiently<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Failure>>,
+        is_late: &str,
+    ) -> Result<T, Failure> {
+        let mut making = pin!(self.make(attempt));
+        if let Ok(made) = timeout(LATE, &mut making).await {
+            return made;
+        }
+        let _told = Late::tell(self.monitor, self.step, is_late);
+        making.await
     }
 
     /// Waits until the next attempt.
@@ -125,5 +150,38 @@ impl<'a> Attempts<'a> {
 impl Drop for Attempts<'_> {
     fn drop(&mut self) {
         self.done();
+    }
+}
+
+/// An attempt that takes long is shown until this is dropped.
+struct Late<'a> {
+    monitor: &'a Monitor,
+    waiter: Waiter,
+}
+
+impl<'a> Late<'a> {
+    fn tell(monitor: &'a Monitor, step: &'static str, is_late: &str) -> Self {
+        let reason = format!(
+            "{is_late}: no answer for {}",
+            humantime::format_duration(LATE)
+        );
+        warn!(step, "{reason}");
+        let waiter = monitor.waiter();
+        // The attempt that is waited for is under way.
+        let next_attempt = SystemTime::now();
+        monitor.begin_wait(
+            waiter,
+            Retrying {
+                reason,
+                next_attempt,
+            },
+        );
+        Self { monitor, waiter }
+    }
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.monitor.end_wait(self.waiter);
     }
 }

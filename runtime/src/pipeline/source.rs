@@ -184,7 +184,7 @@ async fn follow(
     std::future::pending().await
 }
 
-/// Makes a batch's state durable, however long it takes.
+/// Makes a batch's state durable, however long it takes. After a stop it is waited for a moment more; the state is saved or not then.
 async fn save<S: StateStore>(
     store: &S,
     state: Bytes,
@@ -193,10 +193,15 @@ async fn save<S: StateStore>(
     halt: &CancellationToken,
 ) -> Result<(), Failure> {
     let mut attempts = Attempts::new("save", retry.without_end(), monitor, halt);
-    while let Err(failure) = store.save(state.clone()).await {
-        attempts.pause(failure).await?;
+    loop {
+        // A second write beside the first could end before it.
+        let saving = store.save(state.clone());
+        let saved = attempts.make_patiently(saving, "the state is not saved yet");
+        match saved.await {
+            Ok(()) => return Ok(()),
+            Err(failure) => attempts.pause(failure).await?,
+        }
     }
-    Ok(())
 }
 
 /// A call that ended because the connector is being stopped is no failure.

@@ -158,7 +158,12 @@ impl Built {
     async fn open_source(mut self, library: &plugin::Library, run: &Run) -> Result<Open, End> {
         let mut outputs = self.outputs()?;
         let state = self.host.state.source(&self.spec.key);
-        let saved = state.load().await?;
+        // A save of an earlier run that has not ended is waited for.
+        let saved = tokio::select! {
+            biased;
+            () = run.halt.stop.cancelled() => return Err(End::Failed(cancelled())),
+            saved = state.load() => saved?,
+        };
         let plugin =
             plugin::Source::open_until(library, self.opening(saved), &run.halt.stop).await?;
         if outputs.is_empty() {

@@ -230,3 +230,41 @@ async fn a_broker_that_does_not_answer_holds_up_no_stop() {
     assert_eq!(journal.last().unwrap(), "settle 1 Nack(Stopped)");
     assert_eq!((counts.produced, counts.failed), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_holds_up_no_stop() {
+    let (result, journal, counts) = run(Case {
+        polls: vec![Ok(polled(1, &["1"])), Ok(polled(2, &["2"]))],
+        save_failures: vec![hung()],
+        max_in_flight: 3,
+        ..Case::default()
+    })
+    .await;
+    assert_eq!(result, Ok(()));
+    let ended = &journal[journal.len() - 3..];
+    let nacks = ["settle 1 Nack(Stopped)", "settle 2 Nack(Stopped)"];
+    assert_eq!(ended, ["save after 2", nacks[0], nacks[1]], "{journal:?}");
+    assert_eq!((counts.produced, counts.sent), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_that_takes_long_is_told_and_is_not_begun_beside_the_first() {
+    let journal = Journal::default();
+    let store = Saved {
+        failures: Mutex::new([hung()].into()),
+        journal: journal.clone(),
+    };
+    let monitor = Monitor::new(Direction::Source, "tested".into());
+    let (stop, retry) = (CancellationToken::new(), spec::Backoff::default());
+    let mut shown = monitor.retrying();
+    let mut saving = Box::pin(save(&store, "s".into(), retry, &monitor, &stop));
+    let reason = tokio::select! {
+        ended = &mut saving => panic!("{ended:?}"),
+        shown = shown.wait_for(Option::is_some) => shown.unwrap().clone().unwrap().reason,
+    };
+    assert!(reason.contains("the state is not saved yet"), "{reason}");
+    stop.cancel();
+    assert_eq!(saving.await.unwrap_err().kind, FailureKind::Cancelled);
+    assert_eq!(*journal.lock().unwrap(), ["save s"]);
+    assert_eq!(*shown.borrow(), None);
+}

@@ -14,7 +14,7 @@ use iggy_connector_message::Schema;
 use iggy_connector_transform::Chain;
 use tokio_util::sync::CancellationToken;
 
-use super::{DRAIN, Output, Source};
+use super::{DRAIN, Output, Source, save};
 use crate::{
     config::spec::{self, Delivery, Direction},
     pipeline::{
@@ -73,6 +73,7 @@ impl SourcePlugin for Script {
 }
 
 struct Saved {
+    /// A hung one never ends.
     failures: Mutex<VecDeque<Failure>>,
     journal: Journal,
 }
@@ -83,11 +84,11 @@ impl StateStore for Saved {
             &self.journal,
             format!("save {}", String::from_utf8_lossy(&state)),
         );
-        self.failures
-            .lock()
-            .unwrap()
-            .pop_front()
-            .map_or(Ok(()), Err)
+        let failure = self.failures.lock().unwrap().pop_front();
+        match failure {
+            Some(failure) if failure.kind == FailureKind::Hung => std::future::pending().await,
+            failure => failure.map_or(Ok(()), Err),
+        }
     }
 }
 
