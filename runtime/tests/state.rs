@@ -42,6 +42,21 @@ async fn a_state_is_loaded_by_the_next_daemon() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_still_used_is_the_one_that_is_asked_for_again() {
+    let dir = TempDir::new().unwrap();
+    let folder = open(&dir);
+    let (before, state) = (folder.source("random"), Bytes::from_static);
+    before.save(state(b"1")).await.unwrap();
+    // As a source that is opened again while the last save of its run before has not ended.
+    let again = folder.source("random");
+    assert_eq!(again.load().await.unwrap().unwrap(), b"1".as_slice());
+    again.save(state(b"2")).await.unwrap();
+    again.save(state(b"3")).await.unwrap();
+    before.save(state(b"4")).await.unwrap();
+    assert_eq!(again.load().await.unwrap().unwrap(), b"4".as_slice());
+}
+
+#[tokio::test]
 async fn sources_do_not_share_states() {
     let dir = TempDir::new().unwrap();
     let folder = open(&dir);

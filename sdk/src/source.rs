@@ -123,7 +123,8 @@ pub trait Source: Send + Sync {
     }
 
     /// Learns what became of a batch. Every successful poll, also an empty one, gets exactly one result, in the order of the
-    /// polls. What fails or is cut off is told again, and never turns into another result.
+    /// polls. What fails or is cut off is told again, and never turns into another result; a source that has still not taken it when
+    /// its connector is paused or stopped is closed, and opened again with the state that was saved.
     ///
     /// Not called in a source that streams: what was nacked is offered again without its help.
     async fn on_batch_result(&self, _result: SourceBatchResult) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::SystemTime,
 };
 
@@ -20,6 +20,10 @@ use crate::pipeline::{Failure, StateStore};
 pub struct FileStore {
     inner: Arc<Inner>,
 }
+
+/// A store that may not be used any more.
+#[derive(Debug)]
+pub(super) struct Known(Weak<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -68,6 +72,10 @@ impl FileStore {
         }
     }
 
+    pub(super) fn known(&self) -> Known {
+        Known(Arc::downgrade(&self.inner))
+    }
+
     /// The saved state, `None` when none was ever saved (or it was deleted).
     ///
     /// # Errors
@@ -96,6 +104,13 @@ impl FileStore {
     pub async fn delete(&self) -> Result<(), Failure> {
         let inner = Arc::clone(&self.inner);
         blocking(move || inner.delete()).await
+    }
+}
+
+impl Known {
+    pub(super) fn store(&self) -> Option<FileStore> {
+        let inner = self.0.upgrade()?;
+        Some(FileStore { inner })
     }
 }
 

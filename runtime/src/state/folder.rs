@@ -2,7 +2,7 @@
 //! long as it runs.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -13,7 +13,7 @@ use std::{
 use tracing::warn;
 
 use super::{
-    file::{FileStore, Owner},
+    file::{FileStore, Known, Owner},
     index::{self, Index},
 };
 use crate::pipeline::Failure;
@@ -29,6 +29,8 @@ struct Inner {
     path: PathBuf,
     /// Sources say so when the list is damaged; the daemon and its sinks go on.
     index: Mutex<Result<Index, Failure>>,
+    /// Those that are used, by name.
+    stores: Mutex<BTreeMap<String, Known>>,
     /// Locked until it is closed.
     _lock: File,
 }
@@ -53,19 +55,32 @@ impl Folder {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
                 index: Mutex::new(index),
+                stores: Mutex::default(),
                 _lock: lock,
             }),
         })
     }
 
-    /// The store of a source's state. Two stores of one source must not be used at the same time.
+    /// The store of a source's state. As long as it is used it is the same: what a save of before is still writing is waited for.
     pub fn source(&self, key: &str) -> FileStore {
-        FileStore::new(self.clone(), format!("source_{key}.state"), Owner::Source)
+        self.store(format!("source_{key}.state"), Owner::Source)
     }
 
-    /// The store of where a sink's groups began. As with sources, one at a time.
+    /// The store of where a sink's groups began.
     pub fn sink(&self, key: &str) -> FileStore {
-        FileStore::new(self.clone(), format!("sink_{key}.state"), Owner::Sink)
+        self.store(format!("sink_{key}.state"), Owner::Sink)
+    }
+
+    fn store(&self, name: String, owner: Owner) -> FileStore {
+        let stores = self.inner.stores.lock();
+        let mut stores = stores.unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(&name).and_then(Known::store) {
+            return store;
+        }
+        stores.retain(|_, known| known.store().is_some());
+        let store = FileStore::new(self.clone(), name.clone(), owner);
+        stores.insert(name, store.known());
+        store
     }
 
     pub(super) fn path(&self) -> &Path {
