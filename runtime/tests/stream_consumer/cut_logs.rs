@@ -76,6 +76,43 @@ async fn a_log_that_was_purged_and_grew_while_a_batch_was_held_is_read_whole() {
 }
 
 #[tokio::test]
+async fn a_purge_is_noticed_before_anything_is_stored() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    topic.send(0, numbered(0..10)).await;
+    let mut reader = Reader::with_most(&broker.iggy(), &[topic.input(GROUP)], 1).await;
+    let held = reader.next().await;
+    assert_eq!((first(&held), last(&held)), (0, 9));
+    purge(&topic).await;
+    topic.send(0, numbered(10..40)).await;
+    reader.settle(&held).await;
+    assert_eq!(
+        reader.take(30).await[&0],
+        numbered(10..40).collect::<Vec<_>>()
+    );
+    reader.stop().await.unwrap();
+    assert_eq!(topic.stored(GROUP, 0).await, Some(29));
+}
+
+#[tokio::test]
+async fn a_log_that_only_grew_while_a_batch_was_held_is_read_on() {
+    let broker = Broker::start().await;
+    let topic = broker.topic(1).await;
+    topic.send(0, numbered(0..10)).await;
+    let mut reader = Reader::with_most(&broker.iggy(), &[topic.input(GROUP)], 1).await;
+    let mut next = 0;
+    for _ in 0..3 {
+        let held = reader.next().await;
+        assert_eq!((first(&held), last(&held)), (next, next + 9));
+        next += 10;
+        topic.send(0, numbered(0..10)).await;
+        reader.settle(&held).await;
+    }
+    reader.stop().await.unwrap();
+    assert_eq!(topic.stored(GROUP, 0).await, Some(29));
+}
+
+#[tokio::test]
 async fn a_stop_behind_a_purge_stores_nothing_of_the_old_log() {
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;

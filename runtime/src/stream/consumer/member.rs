@@ -19,10 +19,13 @@ use iggy_common::{
 use iggy_connector_message::TopicMetadata;
 use tracing::{debug, info};
 
-use super::super::{
-    client::Client,
-    error::{failure, is_not_member},
-    topics::{Name, identifier},
+use super::{
+    super::{
+        client::Client,
+        error::{failure, is_not_member},
+        topics::{Name, identifier},
+    },
+    partition::Mark,
 };
 use crate::{
     config::spec::{self, StartFrom},
@@ -203,6 +206,24 @@ impl Member {
         polled.map_err(|error| {
             self.failure(client, &format!("look at partition {partition}"), &error)
         })
+    }
+
+    /// Whether another message stands where this one was read. One that is gone tells nothing.
+    pub(super) async fn has_other(
+        &self,
+        client: &Client,
+        partition: u32,
+        mark: Mark,
+    ) -> Result<bool, Failure> {
+        let strategy = PollingStrategy::offset(mark.offset);
+        let found = self.peek(client, partition, &strategy).await?;
+        let found = found.messages.first().map(|message| Mark {
+            offset: message.header.offset,
+            id: message.header.id,
+            origin_timestamp: message.header.origin_timestamp,
+            checksum: message.header.checksum,
+        });
+        Ok(found.is_some_and(|found| found.offset == mark.offset && found != mark))
     }
 
     pub(super) async fn poll(

@@ -11,8 +11,8 @@ use crate::pipeline::Message;
 
 /// Batches that may be settled and not yet stored.
 const MAX_UNSTORED: u32 = 16;
-/// After it the broker is asked whether the stored offset is still there, before the next poll or store: where the last poll was
-/// empty, and elsewhere, where asking takes time from reading.
+/// After it the broker is asked whether the log is still the same, before the next poll or store: where the last poll was empty, and
+/// elsewhere, where asking takes time from reading.
 const DOUBTED_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// After a fence: doubles from the first to the second.
 const FENCED: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
@@ -46,10 +46,12 @@ pub(super) struct Partition {
     handed: Option<u64>,
     settled: Option<u64>,
     stored: Option<u64>,
-    /// When the broker was last known to have it.
+    /// When the log was last known to be the one that is read.
     confirmed: Instant,
     /// It was not polled for a while since then, because the pipeline had enough of it.
     was_full: bool,
+    /// The last message that was polled, as long as nothing is stored that would go with the log.
+    mark: Option<Mark>,
     unstored: Option<Unstored>,
     /// The next offset to be settled, and the next one to come as far as is known: for figures only.
     next: u64,
@@ -69,6 +71,15 @@ pub(super) struct Gathered {
     pub(super) expired: u64,
     /// Handed out by then, full or not.
     until: Instant,
+}
+
+/// What tells a message from one of another log at the same offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) offset: u64,
+    pub(super) id: u128,
+    pub(super) origin_timestamp: u64,
+    pub(super) checksum: u64,
 }
 
 #[derive(Debug)]
@@ -99,6 +110,7 @@ impl Partition {
             stored: None,
             confirmed: now,
             was_full: false,
+            mark: None,
             unstored: None,
             next: 0,
             end: None,
@@ -120,6 +132,7 @@ impl Partition {
     pub(super) fn begin(&mut self, stored: Option<u64>) {
         self.stored = stored;
         self.settled = stored;
+        self.mark = None;
         self.next = stored.map_or(0, |offset| offset.saturating_add(1));
         self.cursor = Some(self.next);
     }
@@ -139,6 +152,14 @@ impl Partition {
         self.was_empty = false;
         self.has_backlog = last.offset < head;
         self.fences = 0;
+        if !self.has_stored() {
+            self.mark = Some(Mark {
+                offset: last.offset,
+                id: last.id,
+                origin_timestamp: last.origin_timestamp,
+                checksum: last.checksum,
+            });
+        }
         match &mut self.gathered {
             Some(gathered) => {
                 gathered.messages.extend(messages);
@@ -258,6 +279,7 @@ impl Partition {
 
     pub(super) fn stored(&mut self, offset: u64) {
         self.stored = Some(offset);
+        self.mark = None;
         if self.settled == Some(offset) {
             self.unstored = None;
         }
@@ -278,18 +300,24 @@ impl Partition {
         self.stored.is_some()
     }
 
-    /// The broker had the stored offset at that time.
+    /// It was the log that was read, at that time.
     pub(super) fn confirm(&mut self, at: Instant) {
         self.confirmed = at;
         self.was_full = self.out >= self.most;
     }
 
-    /// Whether the log may have been purged and have grown again since the stored offset was confirmed. Where polls and stores
-    /// follow each other quickly it may not.
+    /// Whether the log may have been purged and have grown again since it was confirmed. Where polls and stores follow each other
+    /// quickly it may not.
     pub(super) fn is_doubtful(&self, now: Instant) -> bool {
         let (empty, busy) = DOUBTED_AFTER;
         let after = if self.was_empty { empty } else { busy };
-        self.has_stored() && (self.was_full || now - self.confirmed >= after)
+        let is_known = self.has_stored() || self.mark.is_some();
+        is_known && (self.was_full || now - self.confirmed >= after)
+    }
+
+    /// What the log can be known by while nothing is stored.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// Reads the stored offset again before the next poll. What was read is settled and stored.
@@ -535,7 +563,13 @@ mod tests {
         let mut partition = partition(start).at_most(1);
         partition.begin(None);
         let (empty, busy) = DOUBTED_AFTER;
-        assert!(!partition.is_doubtful(start + busy), "nothing is");
+        assert!(!partition.is_doubtful(start + busy), "nothing was read");
+        partition.gather(messages(0..=3), 3, start);
+        assert_eq!(partition.mark().unwrap().offset, 3);
+        assert!(partition.is_doubtful(start + busy));
+        partition.stored(3);
+        assert_eq!(partition.mark(), None);
+        assert!(partition.is_doubtful(start + busy));
         partition.begin(Some(3));
         assert!(!partition.is_doubtful(start + empty));
         assert!(partition.is_doubtful(start + busy));

@@ -165,7 +165,16 @@ impl Session<'_> {
         schedule::wake(&mut self.partitions, Instant::now(), interval);
         if self.reading.delivery == Delivery::AtMostOnce {
             self.partitions[at].settle(last, Instant::now());
-            if !self.store(at).await? {
+            let stored = self.store(at).await;
+            if stored.is_err() {
+                let from = gathered.messages.first().map(|message| message.offset);
+                let partition = &self.partitions[at];
+                let topic = &self.members[partition.member].name;
+                warn!(%topic, partition = partition.id, from, to = last, "not handed over: if the broker has stored their offset, these messages are lost");
+                // Nor is it stored at the end, where it has not been.
+                self.forget(at);
+            }
+            if !stored? {
                 return Ok(());
             }
         }

@@ -11,7 +11,7 @@ use super::{
     super::{
         super::error::is_not_member,
         member::{Assignment, Member},
-        partition::Partition,
+        partition::{Mark, Partition},
     },
     Session,
 };
@@ -77,7 +77,10 @@ impl Session<'_> {
         if !self.partitions[at].is_doubtful(now) {
             return Ok(true);
         }
-        let is_there = self.ask(at).await?;
+        let is_there = match self.partitions[at].mark() {
+            Some(mark) => self.look(at, mark).await?,
+            None => self.ask(at).await?,
+        };
         if is_there {
             self.partitions[at].confirm(now);
         }
@@ -101,6 +104,19 @@ impl Session<'_> {
             }
             Err(error) => self.refused(at, &error).map(|()| false),
         }
+    }
+
+    /// As long as nothing is stored, only what was read tells one log from another.
+    async fn look(&mut self, at: usize, mark: Mark) -> Result<bool, Failure> {
+        let (member, id) = (self.partitions[at].member, self.partitions[at].id);
+        let is_other = self.members[member]
+            .has_other(self.client, id, mark)
+            .await?;
+        if is_other {
+            warn!(topic = %self.members[member].name, partition = id, offset = mark.offset, "the log was purged or made anew; reading from the first message");
+            self.forget(at);
+        }
+        Ok(!is_other)
     }
 
     pub(super) async fn sync_stale(&mut self) -> Result<(), Failure> {
