@@ -356,3 +356,66 @@ fn the_command_line_shows_no_secret_either() {
         none_of_it("check", &text);
     }
 }
+
+/// Whose daemon has no plugin that tells secrets: brokers and services see these, and whoever logs what goes to them.
+#[tokio::test]
+async fn what_brokers_and_services_are_told_is_not_shown_either() {
+    const SINK: &str = r#"
+        [sinks.out]
+        path = "libiggy_connector_stdout_sink"
+        streams = [{ stream = "s", topics = ["t"], schema = "text" }]
+    "#;
+    let address = format!("iggy://me:{CANARY}-in-an-address@127.0.0.1:1");
+    let cases = [
+        ("retrying", "", [("IGGY_ADDRESS", address.as_str())]),
+        (
+            "running",
+            "[iggy.embedded]\nenabled = true",
+            [("IGGY_TOKEN", "hunter2-canary-as-a-token")],
+        ),
+        (
+            "running",
+            "[iggy.embedded]\nenabled = true",
+            [("IGGY_TOKEN", "file:token")],
+        ),
+        (
+            "running",
+            "[iggy.embedded]\nenabled = true",
+            [("IGGY_PASSWORD", "hunter2-canary-as-a-password")],
+        ),
+    ];
+    for (status, config, variables) in cases {
+        let mut home = Home::new(&format!("{config}\n{SINK}"));
+        fs::write(home.path().join("token"), "hunter2-canary-in-a-file").unwrap();
+        for (name, value) in variables {
+            home.set(&format!("IGGY_CONNECTORS_{name}"), value);
+        }
+        home.set("RUST_LOG", "trace");
+        let daemon = home.start().await;
+        daemon
+            .wait_for("/sinks/out", |sink| sink["status"] == status)
+            .await;
+        for path in readable(&daemon).await {
+            let (_, answer) = send(&daemon, Method::GET, &path, None).await;
+            none_of_it(&path, &answer);
+        }
+        let stderr = daemon.stderr().clone();
+        daemon.interrupt().await;
+        none_of_it("standard error", &stderr.text());
+    }
+    let service = r#"
+        [connectors]
+        config_type = "http"
+        base_url = "http://127.0.0.1:1"
+        retry.enabled = false
+        [connectors.request_headers]
+        api-key = "hunter2-canary-in-a-header"
+    "#;
+    let mut home = Home::new(service);
+    home.set("RUST_LOG", "trace");
+    let mut daemon = home.spawn();
+    assert!(!daemon.ended().await.success());
+    daemon.output_closed().await;
+    assert!(daemon.stderr().text().contains("127.0.0.1:1"));
+    none_of_it("standard error", &daemon.stderr().text());
+}
