@@ -241,7 +241,8 @@ impl Flow {
         self.by_partition().await.concat()
     }
 
-    async fn by_partition(&self) -> Vec<Vec<u64>> {
+    /// The same, by partition.
+    pub async fn by_partition(&self) -> Vec<Vec<u64>> {
         let mut numbers = Vec::new();
         for partition in 0..self.partitions {
             let messages = self.topic.read(partition).await;

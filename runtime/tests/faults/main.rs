@@ -14,6 +14,7 @@ mod harness {
     pub mod gate;
 }
 
+mod activations;
 mod brokers;
 mod buffers;
 mod flow;

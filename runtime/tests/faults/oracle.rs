@@ -80,6 +80,8 @@ pub struct Entry {
     pub partition: u32,
     pub offset: u64,
     pub id: String,
+    /// The token of the sink that wrote it; empty when it has none.
+    pub writer: String,
 }
 
 /// Everything that a ledger sink has written. Lines that a kill has torn are left out: what they said was not delivered.
@@ -91,14 +93,17 @@ pub fn ledger(path: &Path) -> Vec<Entry> {
 
 fn entry(line: &str) -> Option<Entry> {
     let fields: Vec<_> = line.split(' ').collect();
-    let [topic, partition, offset, id, "."] = fields[..] else {
-        return None;
+    let (topic, partition, offset, id, writer) = match fields[..] {
+        [topic, partition, offset, id, "."] => (topic, partition, offset, id, ""),
+        [topic, partition, offset, id, writer, "."] => (topic, partition, offset, id, writer),
+        _ => return None,
     };
     Some(Entry {
         topic: topic.to_owned(),
         partition: partition.parse().ok()?,
         offset: offset.parse().ok()?,
         id: id.to_owned(),
+        writer: writer.to_owned(),
     })
 }
 
@@ -193,6 +198,7 @@ fn the_oracle_notices_a_wrong_order() {
         partition: 0,
         offset,
         id: offset.to_string(),
+        writer: String::new(),
     };
     assert_ordered(&[at(0), at(2), at(0), at(1)]);
 }

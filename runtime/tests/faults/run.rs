@@ -119,7 +119,8 @@ impl Run {
         self.note(&format!("ends: {line}"));
     }
 
-    fn note(&self, what: &str) {
+    /// Appends a line to the progress of all runs.
+    pub fn note(&self, what: &str) {
         let path = std::env::var("FAULTS_PROGRESS").unwrap_or_else(|_| PROGRESS.to_owned());
         let line = format!(
             "{:>6.1} s  {}  {what}\n",

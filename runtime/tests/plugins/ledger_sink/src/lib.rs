@@ -20,7 +20,7 @@ use iggy_connector_sdk::{
     sink_connector,
 };
 use schemars::JsonSchema;
-use scripted::deed::perform;
+use scripted::deed::{perform, perform_in};
 use serde::Deserialize;
 use tokio::sync::MutexGuard;
 
@@ -34,6 +34,10 @@ pub struct Config {
     ledger: PathBuf,
     /// What happens before it opens (see `scripted::deed`).
     open: String,
+    /// As long as this file exists, it says what happens before it opens, too.
+    open_deed: PathBuf,
+    /// What happens when it closes.
+    close: String,
     /// Shown nowhere, and written at the end of every line when there is one.
     token: Secret,
     /// Each write takes so long.
@@ -264,6 +268,7 @@ async fn wait(time: Duration) {
 impl Sink for LedgerSink {
     async fn open(&mut self) -> Result<(), Error> {
         perform(&self.config.open).await?;
+        perform_in(&self.config.open_deed).await?;
         let unusable = |error: std::io::Error| Error::InitError(error.to_string());
         if !self.config.lock.as_os_str().is_empty() {
             let lock = File::create(&self.config.lock).map_err(unusable)?;
@@ -290,9 +295,7 @@ impl Sink for LedgerSink {
     }
 
     async fn consume_batch(&self, batch: Batch<'_>) -> Result<(), Error> {
-        if let Ok(deed) = std::fs::read_to_string(&self.config.deed) {
-            perform(deed.trim()).await?;
-        }
+        perform_in(&self.config.deed).await?;
         let _turn = self.released(batch.partition_id()).await;
         self.deliver(&batch).await
     }
@@ -304,7 +307,7 @@ impl Sink for LedgerSink {
 
     async fn close(&mut self) -> Result<(), Error> {
         self.lock = None;
-        Ok(())
+        perform(&self.config.close).await
     }
 
     fn exclusive(&self) -> bool {

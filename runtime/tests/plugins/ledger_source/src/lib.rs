@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fs::{File, OpenOptions},
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use iggy_connector_sdk::{
     source::{Output, SourceBatch, SourceBatchResult, SourceMessage},
     source_connector,
 };
-use scripted::deed::perform;
+use scripted::deed::{perform, perform_in};
 use serde::Deserialize;
 
 source_connector!(LedgerSource);
@@ -52,6 +52,10 @@ pub struct Config {
     result_deed: PathBuf,
     /// What happens before it opens (see `scripted::deed`).
     open: String,
+    /// As long as this file exists, it says what happens before it opens, too.
+    open_deed: PathBuf,
+    /// What happens when it closes.
+    close: String,
     interval_ms: u64,
     max_in_flight: u32,
     /// The stream whose topics `proposed` and `others` it proposes to write to; the second one by the route `others`.
@@ -73,6 +77,8 @@ impl Default for Config {
             deed: PathBuf::new(),
             result_deed: PathBuf::new(),
             open: String::new(),
+            open_deed: PathBuf::new(),
+            close: String::new(),
             interval_ms: 1,
             max_in_flight: 1,
             proposes: None,
@@ -146,6 +152,7 @@ impl LedgerSource {
 impl Source for LedgerSource {
     async fn open(&mut self) -> Result<(), Error> {
         perform(&self.config.open).await?;
+        perform_in(&self.config.open_deed).await?;
         let next = match self.state.take() {
             Some(state) => state.try_deserialize::<(u64, String)>()?.0,
             None => 0,
@@ -210,7 +217,7 @@ impl Source for LedgerSource {
     }
 
     async fn close(&mut self) -> Result<(), Error> {
-        Ok(())
+        perform(&self.config.close).await
     }
 
     fn max_in_flight(&self) -> u32 {
@@ -229,14 +236,6 @@ impl Source for LedgerSource {
             ]
         };
         self.config.proposes.iter().flat_map(proposes).collect()
-    }
-}
-
-/// Does what the file says, if there is one.
-async fn perform_in(file: &Path) -> Result<(), Error> {
-    match std::fs::read_to_string(file) {
-        Ok(deed) => perform(deed.trim()).await,
-        Err(_) => Ok(()),
     }
 }
 

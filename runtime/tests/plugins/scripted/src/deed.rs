@@ -1,6 +1,6 @@
-//! One deed of a scripted plugin: [`perform`].
+//! One deed of a scripted plugin: [`perform`], and [`perform_in`] for one that stands in a file.
 
-use std::{future::pending, panic, thread, time::Duration};
+use std::{fs, future::pending, panic, path::Path, thread, time::Duration};
 
 use iggy_connector_sdk::Error;
 use tracing::info;
@@ -58,6 +58,18 @@ pub async fn perform(deed: &str) -> Result<(), Error> {
             Some(("panic", text)) => panic!("boom with {text}"),
             _ => Ok(()),
         },
+    }
+}
+
+/// Does what the file says, if there is one.
+///
+/// # Errors
+///
+/// When it says so.
+pub async fn perform_in(file: &Path) -> Result<(), Error> {
+    match fs::read_to_string(file) {
+        Ok(deed) => perform(deed.trim()).await,
+        Err(_) => Ok(()),
     }
 }
 
