@@ -4,9 +4,15 @@ mod follow;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::OptionFuture;
 use iggy_connector_broker::Broker;
 use secrecy::ExposeSecret as _;
-use tokio::{net::lookup_host, signal::unix, task::JoinHandle, time::Instant};
+use tokio::{
+    net::lookup_host,
+    signal::unix,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -18,7 +24,7 @@ use crate::{
     telemetry::levels::Levels,
 };
 
-/// What is kept of the shutdown's time for closing libraries, the API and the broker, after the connectors.
+/// What is kept of the shutdown's time for closing libraries and the API after the connectors, and once more for the broker.
 const CLOSING_SHARE: u32 = 10;
 
 /// A daemon whose connectors have been started.
@@ -124,10 +130,11 @@ impl App {
     pub async fn stop(self) -> bool {
         let deadline = Instant::now() + self.shutdown_timeout;
         let closing = self.shutdown_timeout / CLOSING_SHARE;
+        let shares = 1 + u32::from(self.broker.is_some());
         if let Some(watching) = self.watching {
             watching.abort();
         }
-        let abandoned = self.supervisor.stop(deadline - closing).await;
+        let abandoned = self.supervisor.stop(deadline - closing * shares).await;
         for connector in &abandoned {
             error!(
                 connector,
@@ -139,13 +146,25 @@ impl App {
             // The API bounds its own close; only a panic of ours could be lost here, and it has been logged.
             let _ = api.await;
         }
-        let libraries = self.host.plugins.shutdown(closing).await;
-        if let Some(broker) = self.broker {
-            broker.shutdown().await;
-        }
+        let broker = self.broker.map(iggy_connector_broker::Handle::shutdown);
+        let (libraries, broker) = tokio::join!(
+            self.host.plugins.shutdown(closing),
+            ended_by(deadline, OptionFuture::from(broker))
+        );
         info!("stopped");
-        abandoned.is_empty() && libraries
+        abandoned.is_empty() && libraries && broker
     }
+}
+
+/// Whether the embedded broker, if there is one, has ended in time. What it has not synced is lost only with the machine.
+async fn ended_by<T>(deadline: Instant, broker: impl Future<Output = T>) -> bool {
+    let ended = timeout_at(deadline, broker).await.is_ok();
+    if !ended {
+        error!(
+            "the embedded broker was not closed within `runtime.shutdown_timeout`: what it has taken is written, but may not be synced to the disk yet"
+        );
+    }
+    ended
 }
 
 /// Starts every connector. One that is listed twice would be a mistake of the configuration's readers, and ends the start.
@@ -246,5 +265,18 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_does_not_end_holds_up_the_end_until_the_deadline_and_is_told() {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        assert!(!ended_by(deadline, std::future::pending::<()>()).await);
+        assert_eq!(Instant::now(), deadline);
+        assert!(ended_by(deadline, std::future::ready(())).await);
     }
 }
