@@ -385,6 +385,14 @@ fn a_collector_is_a_url_and_http_gets_a_path_by_signal() {
         problems[0].contains("telemetry.logs.endpoint"),
         "{problems:?}"
     );
+    let problems = telemetry("traces.endpoint = 'https://me:hunter2@otel:4317'").problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("telemetry.traces.endpoint")
+            && problems[0].contains("a password in a URL")
+            && !problems[0].contains("hunter2"),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -28,18 +28,24 @@ pub(super) fn telemetry(
     })
 }
 
+/// Addresses stand in logs and errors: what is secret does not stand in them.
+fn check(signal: &str, uri: Option<&Uri>, report: &mut Report<'_>) {
+    let key = format!("telemetry.{signal}.endpoint");
+    let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    match uri.and_then(Uri::authority) {
+        None => report.invalid(&key, "it is no URL", "write it as `http://localhost:4317`"),
+        Some(authority) if authority.as_str().contains('@') => report.invalid(
+            &key,
+            "a password in a URL is shown wherever the URL is",
+            "leave it out, and let a collector on this machine add it",
+        ),
+        Some(_) => {}
+    }
+}
+
 fn exporter(signal: &str, written: runtime::Exporter, report: &mut Report<'_>) -> spec::Exporter {
     let uri = written.endpoint.parse::<Uri>().ok();
-    let is_url = uri.as_ref().is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
-    });
-    if !is_url {
-        report.invalid(
-            &format!("telemetry.{signal}.endpoint"),
-            "it is no URL",
-            "write it as `http://localhost:4317`",
-        );
-    }
+    check(signal, uri.as_ref(), report);
     let transport = match written.transport {
         Transport::Grpc => spec::Transport::Grpc,
         Transport::Http => spec::Transport::Http,
