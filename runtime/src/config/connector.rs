@@ -70,7 +70,7 @@ pub(super) struct ConnectorConfig<S> {
 pub(super) struct InputConfig {
     pub(super) stream: String,
     pub(super) topics: Vec<String>,
-    #[schemars(schema_with = "schema_names")]
+    #[schemars(schema_with = "written_schema_names")]
     pub(super) schema: Schema,
     #[serde(alias = "batch_size")]
     #[schemars(extend("x-aliases" = ["batch_size"]))]
@@ -100,7 +100,7 @@ pub(super) struct OutputConfig {
     pub(super) topic: String,
     /// The name under which messages choose this entry, besides `stream/topic`; without a route they go to the first entry.
     pub(super) route: Option<String>,
-    #[schemars(schema_with = "schema_names")]
+    #[schemars(schema_with = "written_schema_names")]
     pub(super) schema: Schema,
     /// Most messages sent in one request.
     #[serde(alias = "batch_size")]
@@ -123,17 +123,25 @@ pub(super) struct OutputConfig {
     pub(super) avro_schema_json: Option<Value>,
 }
 
+const SCHEMAS: [Schema; 6] = [
+    Schema::Json,
+    Schema::Raw,
+    Schema::Text,
+    Schema::Proto,
+    Schema::FlatBuffer,
+    Schema::Avro,
+];
+
 /// The names of the schemas.
 pub fn schema_names(_generator: &mut SchemaGenerator) -> schemars::Schema {
-    let names = [
-        Schema::Json,
-        Schema::Raw,
-        Schema::Text,
-        Schema::Proto,
-        Schema::FlatBuffer,
-        Schema::Avro,
-    ]
-    .map(|schema| schema.to_string());
+    let names = SCHEMAS.map(|schema| schema.to_string());
+    json_schema!({ "type": "string", "enum": names })
+}
+
+/// The names that may be written: one schema has two.
+fn written_schema_names(_generator: &mut SchemaGenerator) -> schemars::Schema {
+    let mut names = SCHEMAS.map(|schema| schema.to_string()).to_vec();
+    names.push("flatbuffer".to_owned());
     json_schema!({ "type": "string", "enum": names })
 }
 

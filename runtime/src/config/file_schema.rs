@@ -179,6 +179,12 @@ mod tests {
             Vec::<String>::new()
         );
         assert!(!flaws(&connector_schema(Direction::Source), &sink).is_empty());
+        let schema_of = |name: &str| json!({ "type": "source", "key": "k", "path": "p", "streams": [{ "stream": "s", "topic": "t", "schema": name }] });
+        for name in ["json", "flat_buffer", "flatbuffer"] {
+            let flaws = flaws(&connector_schema(Direction::Source), &schema_of(name));
+            assert_eq!(flaws, Vec::<String>::new(), "{name}");
+        }
+        assert!(!flaws(&connector_schema(Direction::Source), &schema_of("flat")).is_empty());
         let without = json!({ "type": "sink", "path": "p", "streams": [] });
         assert_eq!(flaws(&connector_schema(Direction::Sink), &without).len(), 1);
     }
