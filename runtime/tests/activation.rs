@@ -4,11 +4,16 @@
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod daemon;
+    pub mod service;
 }
 
 use std::{fs, time::Duration};
 
-use harness::daemon::{Daemon, Home, PATIENCE};
+use config_service::Direction::Sink;
+use harness::{
+    daemon::{Daemon, Home, PATIENCE},
+    service::{API_KEY, ConfigService, Fault},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -504,4 +509,56 @@ async fn a_batch_that_takes_too_long_holds_up_another_version_no_longer_than_its
     // What was in flight is delivered again, and was not delivered before.
     nothing_is_lost_repeated_or_moved(&home, &daemon).await;
     daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_service_that_freezes_when_a_choice_is_to_be_kept_holds_up_nothing_and_is_told_what_runs()
+{
+    for fault in [Fault::Silence, Fault::Unanswered] {
+        let mut service = ConfigService::start().await;
+        let (source, _) = CONFIG.split_once("[sinks.lines]").unwrap();
+        let home = Home::new(&format!(
+            "{source}[connectors]\nconfig_type = \"http\"\nbase_url = \"{}\"\ntimeout = \"1h\"\n\
+             request_headers = {{ api-key = \"{API_KEY}\" }}\n",
+            service.url()
+        ));
+        for token in ["v0", "v1"] {
+            let document = json!({
+                "path": "libledger_sink",
+                "open_timeout": "1h",
+                "streams": [{ "stream": "s", "topics": ["t"], "schema": "raw" }],
+                "plugin_config": { "ledger": "ledger", "token": token },
+            });
+            service.store(Sink, "lines", document).await;
+        }
+        service.activate(Sink, "lines", 0).await;
+        let daemon = home.start().await;
+        writes(&home, &daemon, "v0").await;
+        service.fail_changes(Some(fault));
+        let (status, answer) = activate(&daemon, SINK, 1).await;
+        assert_eq!(
+            (status, &answer["code"], &answer["step"]),
+            (500, &"not_activated".into(), &"record".into()),
+            "{answer}"
+        );
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("version 0 stays: record: ") && reason.contains("may be recorded"),
+            "{reason}"
+        );
+        writes(&home, &daemon, "v0").await;
+        // It comes back, and takes what was sent before it went.
+        service.kill();
+        service.fail_changes(None);
+        service.activate(Sink, "lines", 1).await;
+        service.restart().await;
+        daemon.stderr().wait_for("is recorded again").await;
+        let active = daemon.get("/sinks/lines/configs/active").await;
+        assert_eq!(active["version"], 0, "{active}");
+        writes(&home, &daemon, "v0").await;
+        activated(&daemon, SINK, 1).await;
+        writes(&home, &daemon, "v1").await;
+        nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+        daemon.interrupt().await;
+    }
 }

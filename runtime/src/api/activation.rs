@@ -1,5 +1,10 @@
 //! `PUT /{kind}/{key}/configs/active`: another version in the place of the one that runs, or everything as it was.
 
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
 use axum::{
     Json,
     extract::State,
@@ -8,12 +13,13 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tracing::error;
+use tokio::time::timeout;
 
 use super::{
     Api,
     body::Table,
     change::begin,
+    choices::{self, Undone},
     configs::{id, read},
     connectors::kind,
     document::{Shape, shown},
@@ -27,6 +33,9 @@ use crate::{
     provider::{Entry, Id},
     supervisor::{Handle, NotActivated},
 };
+
+/// How long an answer waits until a choice that failed is taken back. It is taken back later too.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(direction: Direction) -> Routes {
     let (one, all) = (direction.name(), kind(direction));
@@ -108,7 +117,7 @@ fn wanted(body: &Map<String, Value>) -> Result<u32, ApiError> {
 }
 
 async fn record(api: &Api, id: &Id, version: u32) -> Result<(), ApiError> {
-    let recorded = api.provider.activate(id, version).await;
+    let recorded = choices::record(api, id, version).await;
     recorded.map_err(|error| api.failed(&error))
 }
 
@@ -127,36 +136,49 @@ async fn swap(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
         record(api, id, spec.version).await?;
         return begin(api, id, entry);
     };
-    let before = handle.spec().version;
+    let runs = handle.spec().version;
+    let choice = api.choices.of(id);
+    let (before, sent) = (choice.last(), Arc::new(OnceLock::new()));
     let recorded = {
-        let (api, id, version) = (api.clone(), id.clone(), spec.version);
+        let (api, id, version, sent) = (api.clone(), id.clone(), spec.version, sent.clone());
         async move {
-            let recorded = api.provider.activate(&id, version).await;
+            let number = *sent.get_or_init(|| choice.next());
+            let recorded = choices::record_as(&api, &id, version, number).await;
             recorded.map_err(|error| error.to_string())
         }
     };
     let activated = handle.activate(spec.clone(), recorded).await;
     let Err(error) = activated else { return Ok(()) };
-    keep(api, id, spec.version, before).await;
-    Err(not_activated(api, &handle, &error))
+    let undone = Undone {
+        id: id.clone(),
+        failed: spec.version,
+        runs,
+        was_sent: sent.get().is_some(),
+        number: sent.get().copied().unwrap_or(before),
+    };
+    let is_settled = settled(api, undone, &error).await;
+    Err(not_activated(api, &handle, &error, is_settled))
 }
 
-/// A version that was not activated may be the one that the next start would take, as the highest: it takes the one that runs.
-async fn keep(api: &Api, id: &Id, failed: u32, before: u32) {
-    let active = api.provider.active(id).await;
-    let is_next = active.is_ok_and(|entry| entry.version.spec.version == failed);
-    if !is_next || failed == before {
-        return;
+/// A version that was not activated may be recorded all the same: that is taken back. Says whether it is done; what is not is gone on
+/// with.
+async fn settled(api: &Api, undone: Undone, error: &NotActivated) -> bool {
+    if undone.failed == undone.runs || matches!(error, NotActivated::Busy) {
+        return true;
     }
-    if let Err(error) = api.provider.activate(id, before).await {
-        let reason = api.secrets.hide(&error.to_string()).into_owned();
-        error!(connector = %id, version = failed, %reason, "the next start of the daemon takes the version that could not be activated");
-    }
+    let settling = tokio::spawn(choices::take_back(api.clone(), undone));
+    timeout(SETTLE_TIMEOUT, settling).await.is_ok()
 }
 
-fn not_activated(api: &Api, handle: &Handle, error: &NotActivated) -> ApiError {
+fn not_activated(api: &Api, handle: &Handle, error: &NotActivated, is_settled: bool) -> ApiError {
     let version = handle.spec().version;
     let reason = api.secrets.hide(&error.to_string()).into_owned();
-    let reason = format!("version {version} stays: {reason}");
+    let doubt = match is_settled {
+        true => "",
+        false => {
+            "; it may be recorded as the active one all the same, until the one that stays can be recorded again, which is being tried"
+        }
+    };
+    let reason = format!("version {version} stays: {reason}{doubt}");
     ApiError::of_activation(error, reason)
 }

@@ -4,6 +4,7 @@ mod activation;
 mod auth;
 mod body;
 mod change;
+mod choices;
 mod configs;
 mod connectors;
 mod cors;
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex};
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 
 pub use self::server::Listener;
-use self::{auth::Auth, error::ApiError};
+use self::{auth::Auth, choices::Choices, error::ApiError};
 use crate::{
     config::{
         Reader, Secrets,
@@ -45,6 +46,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 pub struct Api {
     connectors: Supervisor,
     provider: Arc<dyn Provider>,
+    choices: Choices,
     /// Reads documents as the daemon reads its files.
     reader: Reader,
     /// What no message may show.
@@ -64,6 +66,7 @@ impl Api {
         Self {
             connectors,
             provider,
+            choices: Choices::default(),
             reader,
             secrets,
             levels,

@@ -5,11 +5,12 @@
 //! the configuration are checked. Then what runs is drained, a source is closed and opened anew, the choice is recorded, and only then
 //! is the old version given up. A failure before that leaves or brings back the old one.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
     task::JoinError,
+    time::{Instant, timeout},
 };
 use tracing::{Instrument as _, info, warn};
 
@@ -26,12 +27,18 @@ use crate::{
     state::{Kept, Lifecycle},
 };
 
+/// The connector stands still while the choice is recorded, for whatever is left of the activation's time, but within these: the
+/// least, so that one that was slow until then still ends well, and the most, so that who keeps the choice cannot hold up the flow.
+const RECORD_LEAST: Duration = Duration::from_secs(2);
+const RECORD_MOST: Duration = Duration::from_secs(5);
+
 /// Records that a version was chosen; the reason when it cannot.
 type Record = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// A version that is to be put in the place of another.
 pub(super) struct Activation {
     spec: Arc<spec::Connector>,
+    asked: Instant,
     record: Record,
     answer: oneshot::Sender<Result<Snapshot, NotActivated>>,
 }
@@ -95,7 +102,8 @@ impl Phase {
 impl Handle {
     /// Puts a version in the place of the one that the connector has. Returns when that is done or undone, soon after the deadlines of
     /// an open and of a close at the latest. A connector that is paused or stopped gets it without being opened. `record` makes the
-    /// choice last; it runs when everything else has succeeded.
+    /// choice last; it runs when everything else has succeeded. One that takes too long is given up and runs on, without being waited for:
+    /// whoever gave it looks after what comes of it.
     ///
     /// # Errors
     ///
@@ -108,6 +116,7 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         let activation = Activation {
             spec: Arc::new(spec),
+            asked: Instant::now(),
             record: Box::pin(record),
             answer,
         };
@@ -288,12 +297,31 @@ impl<O: Opener> Task<O> {
         let Some(record) = record else {
             return Ok(());
         };
-        let recorded = self.attend(record).await;
-        let recorded = recorded.map_err(|failure| failure.to_string()).flatten();
+        let within = self.time_to_record();
+        let record = tokio::spawn(record.in_current_span());
+        let recorded = self.attend(async move { timeout(within, record).await });
+        let recorded = match recorded.await {
+            Ok(Ok(Ok(recorded))) => recorded,
+            Ok(Ok(Err(error))) => Err(panicked(error).to_string()),
+            Ok(Err(_)) => Err(format!(
+                "that it was chosen could not be kept within {within:?}"
+            )),
+            Err(failure) => Err(failure.to_string()),
+        };
         recorded.map_err(|reason| NotActivated::Undone {
             phase: Phase::Record,
             reason,
         })
+    }
+
+    fn time_to_record(&self) -> Duration {
+        let activation = self.swap.as_ref().and_then(|swap| swap.activation.as_ref());
+        let left = activation.map_or(RECORD_LEAST, |activation| {
+            let whole = self.spec.borrow().deadlines.close + activation.spec.deadlines.open;
+            whole.saturating_sub(activation.asked.elapsed())
+        });
+        // In whole milliseconds, for people.
+        Duration::from_millis(left.clamp(RECORD_LEAST, RECORD_MOST).as_millis() as u64)
     }
 
     /// From now on the connector is what `spec` says.

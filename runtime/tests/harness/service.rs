@@ -11,7 +11,7 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
@@ -47,6 +47,8 @@ pub enum Fault {
     Elsewhere(String),
     /// No answer.
     Silence,
+    /// No answer either, but it was done.
+    Unanswered,
 }
 
 /// A request as it came.
@@ -64,6 +66,8 @@ struct Script(Arc<Mutex<Scripted>>);
 struct Scripted {
     /// For the next requests, one each.
     next: VecDeque<Fault>,
+    /// For all others that change something.
+    changes: Option<Fault>,
     /// For all others.
     always: Option<Fault>,
     /// Puts answers under `data.configs`, beside an empty `error`.
@@ -92,7 +96,7 @@ impl ConfigService {
             .unwrap();
         let (address, service, script) = (self.address, self.service.clone(), self.script.clone());
         let started = runtime.spawn(async move {
-            let listener = TcpListener::bind(address).await.unwrap();
+            let listener = bind(address).await;
             let address = listener.local_addr().unwrap();
             let routes: Router =
                 router(service).layer(middleware::from_fn_with_state(script, play));
@@ -122,6 +126,11 @@ impl ConfigService {
     /// What goes wrong with all requests from now on.
     pub fn fail(&self, fault: Option<Fault>) {
         self.script.0.lock().unwrap().always = fault;
+    }
+
+    /// What goes wrong with all requests from now on that change something.
+    pub fn fail_changes(&self, fault: Option<Fault>) {
+        self.script.0.lock().unwrap().changes = fault;
     }
 
     pub fn wrap(&self) {
@@ -171,6 +180,18 @@ impl Drop for ConfigService {
     }
 }
 
+/// The one that was killed may not have let go of the address yet.
+async fn bind(address: SocketAddr) -> TcpListener {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn play(State(script): State<Script>, request: Request, next: Next) -> Response {
     let (fault, wrapped) = script.next(&request);
     match fault {
@@ -193,6 +214,10 @@ async fn play(State(script): State<Script>, request: Request, next: Next) -> Res
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, url)]).into_response()
         }
         Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Unanswered) => {
+            next.run(request).await;
+            std::future::pending().await
+        }
     }
 }
 
@@ -204,9 +229,11 @@ impl Script {
             path: request.uri().to_string(),
             headers: request.headers().clone(),
         });
+        let changes = request.method() != Method::GET;
         let fault = scripted
             .next
             .pop_front()
+            .or_else(|| scripted.changes.clone().filter(|_| changes))
             .or_else(|| scripted.always.clone());
         (fault, scripted.wrapped)
     }

@@ -1,14 +1,14 @@
 //! Each turn of an activation by itself. What random commands make of it stands in `trial`.
 
 use std::{
-    future::ready,
+    future::{pending, ready},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::fake::{Home, Opens, PATIENCE, World};
@@ -61,6 +61,34 @@ async fn a_choice_that_cannot_be_kept_leaves_the_old_version_running() {
         assert_eq!(home.world.version.load(Ordering::SeqCst), 0);
         home.stop().await;
         assert_eq!(home.world.open.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_that_takes_for_ever_to_keep_is_given_up_in_time_and_the_old_version_runs() {
+    for timeouts in [
+        "close_timeout = \"1s\"\nopen_timeout = \"2s\"",
+        "close_timeout = \"1h\"\nopen_timeout = \"1h\"",
+    ] {
+        for home in homes(timeouts) {
+            home.until(is(Status::Running)).await;
+            // The time does not pass by itself while something is under way: it took so long.
+            let began = Instant::now();
+            let activated = home.handle.activate(next(&home), pending());
+            let error = timeout(PATIENCE, activated).await.unwrap().unwrap_err();
+            let NotActivated::Undone { phase, reason } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!(*phase, Phase::Record);
+            assert!(reason.contains("could not be kept within"), "{reason}");
+            let took = began.elapsed();
+            assert!(took <= Duration::from_secs(6), "{took:?}");
+            home.until(is(Status::Running)).await;
+            assert_eq!(home.handle.spec().version, 0);
+            assert_eq!(home.world.version.load(Ordering::SeqCst), 0);
+            home.stop().await;
+            assert_eq!(home.world.open.load(Ordering::SeqCst), 0);
+        }
     }
 }
 

@@ -1,0 +1,121 @@
+//! Which version was chosen last for each connector: choices are recorded one after another, and one that was undone is taken back.
+//!
+//! A configuration service that does not answer may have taken a choice all the same. The connector does not wait for it; here it is
+//! waited for, and then told again which version runs.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tracing::{error, info};
+
+use super::Api;
+use crate::provider::{Error, Id};
+
+/// The waits before a choice is taken back again: the first, and the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// By connector.
+#[derive(Clone, Default)]
+pub(super) struct Choices(Arc<Mutex<HashMap<Id, Arc<Choice>>>>);
+
+/// What was chosen for one connector.
+#[derive(Default)]
+pub(super) struct Choice {
+    /// The number of the last choice.
+    last: AtomicU64,
+    /// Who has it may record one.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A choice that may be recorded although the connector does not follow it.
+pub(super) struct Undone {
+    pub(super) id: Id,
+    /// The version that was not activated, and the one that runs.
+    pub(super) failed: u32,
+    pub(super) runs: u32,
+    /// Whether it was sent to be recorded, so that it does not matter what is active now: it may come late.
+    pub(super) was_sent: bool,
+    /// The last choice when this was undone: once there is another, that one counts.
+    pub(super) number: u64,
+}
+
+impl Choices {
+    pub(super) fn of(&self, id: &Id) -> Arc<Choice> {
+        let mut choices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        choices.entry(id.clone()).or_default().clone()
+    }
+}
+
+impl Choice {
+    pub(super) fn last(&self) -> u64 {
+        self.last.load(Ordering::SeqCst)
+    }
+
+    /// Another choice is being made: what was undone before it is not taken back any more.
+    pub(super) fn next(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
+/// Records a choice of its own, without an activation.
+pub(super) async fn record(api: &Api, id: &Id, version: u32) -> Result<(), Error> {
+    let choice = api.choices.of(id);
+    let _turn = choice.turn.lock().await;
+    api.provider.activate(id, version).await?;
+    choice.next();
+    Ok(())
+}
+
+/// Records the choice with this number, unless it is the last no longer when its turn has come.
+pub(super) async fn record_as(api: &Api, id: &Id, version: u32, number: u64) -> Result<(), Error> {
+    let choice = api.choices.of(id);
+    let _turn = choice.turn.lock().await;
+    if choice.last() != number {
+        return Err(Error::Conflict(
+            "another version was chosen since".to_owned(),
+        ));
+    }
+    api.provider.activate(id, version).await
+}
+
+/// Takes a choice back, again and again until that has succeeded or another is made.
+pub(super) async fn take_back(api: Api, undone: Undone) {
+    let (id, mut wait) = (&undone.id, FIRST_WAIT);
+    while let Err(error) = try_to_take_back(&api, &undone).await {
+        let (runs, failed) = (undone.runs, undone.failed);
+        let reason = api.secrets.hide(&error.to_string()).into_owned();
+        if matches!(error, Error::NotFound(_)) {
+            error!(connector = %id, runs, failed, %reason, "the next start of the daemon may take the version that was not activated");
+            return;
+        }
+        error!(connector = %id, runs, failed, %reason, again_in = ?wait, "the next start of the daemon may take the version that was not activated, until that is taken back");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+async fn try_to_take_back(api: &Api, undone: &Undone) -> Result<(), Error> {
+    let choice = api.choices.of(&undone.id);
+    // What was given up is still being sent, until its turn ends.
+    let _turn = choice.turn.lock().await;
+    if choice.last() != undone.number {
+        return Ok(());
+    }
+    if !undone.was_sent {
+        // As the highest it may be the next start's without having been chosen.
+        let active = api.provider.active(&undone.id).await?;
+        if active.version.spec.version != undone.failed {
+            return Ok(());
+        }
+    }
+    api.provider.activate(&undone.id, undone.runs).await?;
+    info!(connector = %undone.id, version = undone.runs, "the version that runs is recorded again");
+    Ok(())
+}
