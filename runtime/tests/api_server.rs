@@ -6,13 +6,23 @@ mod harness {
     pub mod daemon;
 }
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use harness::daemon::{Daemon, Home};
+use harness::daemon::{Daemon, Home, PATIENCE};
 use reqwest::{Certificate, Client, Method, StatusCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
 };
 
 /// A daemon without connectors.
@@ -36,6 +46,30 @@ fn secured() -> (Home, Certificate) {
     (home, certificate)
 }
 
+fn trusting(certificate: Certificate) -> Client {
+    let builder = Client::builder().tls_certs_only([certificate]);
+    builder.build().unwrap()
+}
+
+/// What a client without a library of HTTP talks TLS with.
+fn connector(home: &Home) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(home.path().join("cert.pem")).unwrap();
+    roots.add(certificate).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn shake_hands(connector: &TlsConnector, address: &str) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    connector.connect(name, stream).await.unwrap()
+}
+
 fn address(daemon: &Daemon) -> String {
     let url = daemon.url("");
     url.split_once("://").unwrap().1.to_owned()
@@ -51,10 +85,7 @@ async fn over_https_the_key_is_asked_for_and_a_stranger_to_the_certificate_gets_
         "{}",
         daemon.url("/")
     );
-    let client = Client::builder()
-        .tls_certs_only([certificate])
-        .build()
-        .unwrap();
+    let client = trusting(certificate);
     for (key, expected) in [
         ("right", StatusCode::OK),
         ("wrong", StatusCode::UNAUTHORIZED),
@@ -150,5 +181,75 @@ async fn a_thousand_idle_and_half_sent_requests_keep_nobody_waiting() {
     }
     assert_eq!(daemon.get("/health").await["status"], "healthy");
     // They do not hold up the end either.
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn over_https_too_idle_and_slow_clients_keep_nobody_waiting() {
+    let (home, certificate) = secured();
+    let daemon = home.start().await;
+    let (address, connector) = (address(&daemon), connector(&home));
+    let mut idle = Vec::new();
+    for sent in [
+        "",
+        "GET /stats HTTP/1.1\r\n",
+        "POST /validate HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+    ] {
+        for _ in 0..50 {
+            let mut stream = shake_hands(&connector, &address).await;
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            idle.push(stream);
+        }
+    }
+    let health = trusting(certificate).get(daemon.url("/health"));
+    assert_eq!(health.send().await.unwrap().status(), StatusCode::OK);
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_not_finished_is_ended_while_others_are_served() {
+    let (home, certificate) = secured();
+    let daemon = home.start().await;
+    let address = address(&daemon);
+    let client = trusting(certificate);
+    let mut unfinished = Vec::new();
+    // Nothing at all, and the beginning of a record that says that it is longer.
+    for sent in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        for _ in 0..100 {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            unfinished.push(stream);
+        }
+        let health = client.get(daemon.url("/health")).send().await.unwrap();
+        assert_eq!(health.status(), StatusCode::OK);
+    }
+    for mut stream in unfinished {
+        let mut answer = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        // Closed or reset, either is an end.
+        assert!(ended.is_ok(), "the connection is kept");
+        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    }
+    let health = client.get(daemon.url("/health")).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::OK);
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn over_https_too_a_body_that_is_too_large_is_refused() {
+    let (home, certificate) = secured();
+    let daemon = home.start().await;
+    let client = trusting(certificate);
+    let body = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20));
+    let request = client
+        .post(daemon.url("/validate"))
+        .header("content-type", "application/json");
+    let reply = request.body(body).send().await.unwrap();
+    assert_eq!(reply.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let answer: serde_json::Value = reply.json().await.unwrap();
+    assert_eq!(answer["code"], "too_large", "{answer}");
+    let health = client.get(daemon.url("/health")).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::OK);
     daemon.interrupt().await;
 }

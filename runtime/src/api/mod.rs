@@ -21,6 +21,7 @@ mod query;
 mod server;
 mod system;
 mod tls;
+mod write_timeout;
 
 use std::sync::{Arc, Mutex};
 

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Api, auth::Auth, router, tls};
+use super::{Api, auth::Auth, router, tls, write_timeout::WriteTimeout};
 use crate::config::spec;
 
 /// How long open requests may take to finish when the daemon stops.
@@ -31,6 +31,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may take to send a request's head, and how long a connection may be idle between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of an answer that is ready for it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most connections at a time; further ones wait to be accepted.
 const MOST_CONNECTIONS: usize = 4096;
@@ -132,13 +135,19 @@ async fn accept(
     let slot = slots.clone().acquire_owned().await;
     let slot = slot.map_err(io::Error::other)?;
     let (stream, _) = socket.accept().await?;
+    // Answers are small; waiting for a fuller packet would only delay them.
+    let _ = stream.set_nodelay(true);
     Ok((stream, slot))
 }
 
 /// One connection, from the handshake to its end.
-async fn answer(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, open: Watcher) {
-    // Answers are small; waiting for a fuller packet would only delay them.
-    let _ = stream.set_nodelay(true);
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    open: Watcher,
+) {
+    let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
     let Some(tls) = tls else {
         return converse(stream, router, open).await;
     };
@@ -163,5 +172,52 @@ async fn converse(
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = open.watch(connection).await {
         debug!(%error, "connection to the management API ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+        time::{Instant, sleep},
+    };
+
+    use super::*;
+
+    const LENGTH: usize = 1 << 16;
+
+    fn router() -> Router {
+        Router::new().route("/", get(async || "x".repeat(LENGTH)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_its_answer_does_not_keep_its_connection() {
+        let (mut client, server) = duplex(1024);
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let open = GracefulShutdown::new();
+        let began = Instant::now();
+        let answered = answer(server, None, router(), open.watcher());
+        timeout(WRITE_TIMEOUT * 2, answered).await.unwrap();
+        assert!(began.elapsed() >= WRITE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_gets_the_whole_answer() {
+        let (mut client, server) = duplex(1024);
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let open = GracefulShutdown::new();
+        tokio::spawn(answer(server, None, router(), open.watcher()));
+        let (mut piece, mut taken) = ([0; 1024], 0);
+        loop {
+            sleep(WRITE_TIMEOUT / 2).await;
+            match client.read(&mut piece).await.unwrap() {
+                0 => break,
+                count => taken += count,
+            }
+        }
+        assert!(taken > LENGTH, "{taken}");
     }
 }
