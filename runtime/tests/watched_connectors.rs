@@ -122,6 +122,24 @@ async fn is_gone(daemon: &Daemon, path: &str) {
     daemon.wait_for(path, |it| it["code"] == "not_found").await;
 }
 
+/// Waits until the last choice that was noticed is this version.
+async fn has_seen_chosen(daemon: &Daemon, version: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    let chosen = format!("version={version} news=\"activated\"");
+    loop {
+        let lines = daemon.stderr().all();
+        let mut choices = lines
+            .iter()
+            .rev()
+            .filter(|line| line.contains("news=\"activated\""));
+        if choices.next().is_some_and(|line| line.contains(&chosen)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{}", daemon.stderr().text());
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 async fn ask(daemon: &Daemon, command: &str, then: &str) {
     let (status, answer) = daemon.post(&format!("{PATH}/{command}")).await;
     assert_eq!(status, 202, "{answer}");
@@ -301,6 +319,8 @@ async fn what_the_api_changes_and_what_is_looked_at_go_together() {
         let reply = reply.timeout(PATIENCE).send().await.unwrap();
         assert_eq!(reply.status(), 200, "{}", reply.text().await.unwrap());
         writes(home, &daemon, token).await;
+        // What is chosen and taken back between two looks is not seen.
+        has_seen_chosen(&daemon, version).await;
     }
     let recorded = client.put(daemon.url(&format!("{PATH}/configs/active?restart=false")));
     let recorded = recorded
