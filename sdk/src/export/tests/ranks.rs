@@ -37,13 +37,13 @@ struct Numbers {
 
 struct List(u32);
 
-/// Fails for now.
+/// A transient failure.
 const BUSY: u64 = 1000;
 /// Is refused for good, with whatever is written beside it.
 const BAD: u64 = 1001;
 /// Waits for the instance's gate before it is written.
 const LATE: u64 = 1002;
-/// Fails for now; the call returns when the instance's gate is open.
+/// A transient failure; the call returns when the instance's gate is open.
 const BUSY_FOR_LONG: u64 = 1003;
 
 /// What each instance has written, or was to write.
