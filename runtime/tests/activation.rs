@@ -562,3 +562,81 @@ async fn a_service_that_freezes_when_a_choice_is_to_be_kept_holds_up_nothing_and
         daemon.interrupt().await;
     }
 }
+
+#[tokio::test]
+async fn an_activation_does_not_wait_for_a_plugin_that_never_closes_and_the_old_version_flows_on() {
+    for connector in [SINK, SOURCE] {
+        let config = CONFIG
+            .replace(
+                "token = \"v0\"",
+                "token = \"v0\"\nexclusive = true\nclose = \"block\"",
+            )
+            .replace("acked = \"acked\"", "acked = \"acked\"\nclose = \"block\"")
+            .replace(
+                "\npath =",
+                "\nclose_timeout = \"2s\"\nopen_timeout = \"3s\"\npath =",
+            );
+        let home = Home::new(&config);
+        let daemon = home.start().await;
+        all_flows(&daemon).await;
+        let next = create(&daemon, connector, |document| {
+            document["plugin_config"]["close"] = "".into();
+        })
+        .await;
+        let (status, answer) = activate(&daemon, connector, next).await;
+        assert_eq!(
+            (status, &answer["code"], &answer["step"]),
+            (409, &"not_activated".into(), &"close".into()),
+            "{answer}"
+        );
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("version 0 stays: close: ") && reason.contains("5s"),
+            "{reason}"
+        );
+        all_flows(&daemon).await;
+        let active = daemon.get(&format!("{connector}/configs/active")).await;
+        assert_eq!(active["version"], 0, "the next start takes what runs");
+        nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+        // The threads that a plugin blocks for ever would make its end a failure.
+        daemon.kill().await;
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_was_opened_in_vain_is_closed_beside_the_old_one_which_flows_on_at_once() {
+    let home = Home::new(&CONFIG.replace(
+        "restart.initial_backoff = \"50ms\"",
+        "close_timeout = \"10s\"",
+    ));
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let next = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["close"] = "wait".into();
+    })
+    .await;
+    let folder = home.path().join("local_state/connectors");
+    let in_the_way = folder.join(".unfinished-.active_versions.toml.tmp");
+    fs::create_dir_all(in_the_way.join("full")).unwrap();
+    let (status, answer) = activate(&daemon, SINK, next).await;
+    assert_eq!(
+        (status, &answer["step"]),
+        (500, &"record".into()),
+        "{answer}"
+    );
+    let shown = daemon.get(SINK).await;
+    assert_eq!(shown["closing"], 1, "{shown}");
+    all_flows(&daemon).await;
+    writes(&home, &daemon, "v0").await;
+    let given_up = |shown: &Value| shown.get("closing").is_none();
+    let shown = daemon.wait_for(SINK, given_up).await;
+    let message = shown["last_error"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("close of a version that was not activated: ")
+            && message.contains("within 10s"),
+        "{shown}"
+    );
+    all_flows(&daemon).await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}

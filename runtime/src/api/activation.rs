@@ -1,9 +1,6 @@
 //! `PUT /{kind}/{key}/configs/active`: another version in the place of the one that runs, or everything as it was.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     Json,
@@ -13,7 +10,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Api,
@@ -31,11 +28,8 @@ use super::{
 use crate::{
     config::spec::Direction,
     provider::{Entry, Id},
-    supervisor::{Handle, NotActivated},
+    supervisor::{Budget, Handle, NotActivated, Phase},
 };
-
-/// How long an answer waits until a choice that failed is taken back. It is taken back later too.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(direction: Direction) -> Routes {
     let (one, all) = (direction.name(), kind(direction));
@@ -54,7 +48,7 @@ pub(super) fn routes(direction: Direction) -> Routes {
     .answers::<Shape>(StatusCode::OK, "the version, which is the active one")
     .refuses(
         StatusCode::CONFLICT,
-        "its plugin has not opened, or another is being activated; what ran runs",
+        "its plugin has not opened or what ran has not ended in time, or another is being activated; what ran runs",
     )
     .refuses(
         StatusCode::UNPROCESSABLE_ENTITY,
@@ -87,12 +81,11 @@ async fn activate(
     let [restart] = query(&uri, ["restart"])?;
     let restarts = flag("restart", restart)?.unwrap_or(true);
     let version = wanted(&body)?;
-    let id = id(direction, &key, &api)?;
+    let (asked, id) = (Instant::now(), id(direction, &key, &api)?);
     api.whole(|api| async move {
-        let entry = api.provider.version(&id, version).await;
-        let entry = entry.map_err(|error| api.failed(&error))?;
+        let entry = found(&api, &id, version, asked).await?;
         match restarts {
-            true => swap(&api, &id, &entry).await?,
+            true => swap(&api, &id, &entry, asked).await?,
             false => record(&api, &id, version).await?,
         }
         let active = Entry {
@@ -116,26 +109,56 @@ fn wanted(body: &Map<String, Value>) -> Result<u32, ApiError> {
     }
 }
 
+/// The version that is asked for, in the time that what runs has to give way to it.
+async fn found(api: &Api, id: &Id, version: u32, asked: Instant) -> Result<Entry, ApiError> {
+    let finding = api.provider.version(id, version);
+    let found = match api.connectors.find(id.direction(), id.key()) {
+        None => finding.await,
+        Some(handle) => {
+            let deadlines = handle.spec().deadlines;
+            let budget = Budget::new(asked, &deadlines, &deadlines);
+            let found = timeout_at(budget.replies(), finding).await;
+            found.map_err(|_| {
+                let time = budget.in_words();
+                ApiError::Unavailable(format!(
+                    "version {version} could not be read in time: an activation has {time}"
+                ))
+            })?
+        }
+    };
+    found.map_err(|error| api.failed(&error))
+}
+
 async fn record(api: &Api, id: &Id, version: u32) -> Result<(), ApiError> {
     let recorded = choices::record(api, id, version).await;
     recorded.map_err(|error| api.failed(&error))
 }
 
 /// Checks the version, and has the connector take it.
-async fn swap(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
+async fn swap(api: &Api, id: &Id, entry: &Entry, asked: Instant) -> Result<(), ApiError> {
     let spec = &entry.version.spec;
-    let mut problems = entry.version.problems.clone();
-    if problems.is_empty() {
-        problems.extend(api.connectors.check(spec).await.err().into_iter().flatten());
+    if !entry.version.problems.is_empty() {
+        return Err(ApiError::Problems(entry.version.problems.clone()));
     }
-    if !problems.is_empty() {
-        return Err(ApiError::Problems(problems));
-    }
+    let checking = api.connectors.check(spec);
     let Some(handle) = api.connectors.find(id.direction(), id.key()) else {
         // Its files have come since the daemon was started.
+        checking.await.map_err(ApiError::Problems)?;
         record(api, id, spec.version).await?;
         return begin(api, id, entry);
     };
+    let budget = Budget::new(asked, &handle.spec().deadlines, &spec.deadlines);
+    match timeout_at(budget.ready(), checking).await {
+        Ok(checked) => checked.map_err(ApiError::Problems)?,
+        Err(_) => {
+            return Err(not_activated(
+                api,
+                &handle,
+                &Phase::Check.late(&budget),
+                true,
+            ));
+        }
+    }
     let runs = handle.spec().version;
     let choice = api.choices.of(id);
     let (before, sent) = (choice.last(), Arc::new(OnceLock::new()));
@@ -147,7 +170,7 @@ async fn swap(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
             recorded.map_err(|error| error.to_string())
         }
     };
-    let activated = handle.activate(spec.clone(), recorded).await;
+    let activated = handle.activate_within(budget, spec.clone(), recorded).await;
     let Err(error) = activated else { return Ok(()) };
     let undone = Undone {
         id: id.clone(),
@@ -156,18 +179,18 @@ async fn swap(api: &Api, id: &Id, entry: &Entry) -> Result<(), ApiError> {
         was_sent: sent.get().is_some(),
         number: sent.get().copied().unwrap_or(before),
     };
-    let is_settled = settled(api, undone, &error).await;
+    let is_settled = settled(api, undone, &error, budget).await;
     Err(not_activated(api, &handle, &error, is_settled))
 }
 
-/// A version that was not activated may be recorded all the same: that is taken back. Says whether it is done; what is not is gone on
-/// with.
-async fn settled(api: &Api, undone: Undone, error: &NotActivated) -> bool {
+/// A version that was not activated may be recorded all the same: that is taken back. Says whether it is done in time; it is gone on with
+/// in any case.
+async fn settled(api: &Api, undone: Undone, error: &NotActivated, budget: Budget) -> bool {
     if undone.failed == undone.runs || matches!(error, NotActivated::Busy) {
         return true;
     }
     let settling = tokio::spawn(choices::take_back(api.clone(), undone));
-    timeout(SETTLE_TIMEOUT, settling).await.is_ok()
+    timeout_at(budget.settled(), settling).await.is_ok()
 }
 
 fn not_activated(api: &Api, handle: &Handle, error: &NotActivated, is_settled: bool) -> ApiError {

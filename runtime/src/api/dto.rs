@@ -30,6 +30,9 @@ pub(super) struct Connector {
     target: &'static str,
     /// Whether its health checks go well.
     healthy: bool,
+    /// Instances that were opened for a version that was not activated, and are being closed. Left out when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closing: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<ErrorEntry>,
     /// When a connector in error, or one that retries, tries again, in µs since the epoch.
@@ -144,6 +147,7 @@ impl Connector {
                 Target::Stopped => "stopped",
             },
             healthy: snapshot.healthy,
+            closing: snapshot.closing.then_some(1),
             last_error: snapshot.last_error.map(ErrorEntry::from),
             next_restart_at: snapshot.next_attempt.map(micros),
             plugin_config_format: spec.plugin_config_format.clone(),

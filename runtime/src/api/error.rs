@@ -158,7 +158,7 @@ impl ApiError {
             Self::NotActivated(phase, reason) => {
                 let status = match phase {
                     Phase::Check => StatusCode::UNPROCESSABLE_ENTITY,
-                    Phase::Open => StatusCode::CONFLICT,
+                    Phase::Close | Phase::Open => StatusCode::CONFLICT,
                     Phase::Record => StatusCode::INTERNAL_SERVER_ERROR,
                 };
                 (status, "not_activated", reason)

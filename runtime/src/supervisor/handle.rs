@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{offsets::Asked, plan::Request, snapshot::Snapshot, swap::Activation};
+use super::{activation::Activation, offsets::Asked, plan::Request, snapshot::Snapshot};
 use crate::{
     config::spec::{self, Direction, Streams},
     pipeline::{Counts, Failure, Monitor},

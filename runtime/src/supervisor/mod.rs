@@ -1,6 +1,8 @@
 //! One task per connector. The [`Supervisor`] starts them, finds them for the API, and stops them all within a deadline; connectors
 //! come and go while it runs.
 
+mod activation;
+mod budget;
 mod check;
 mod handle;
 mod health;
@@ -35,6 +37,8 @@ use tracing::error;
 
 use self::launch::{Launch, launch};
 pub use self::{
+    activation::{NotActivated, Phase},
+    budget::Budget,
     check::Plugins,
     handle::{Handle, Refused},
     offsets::{Manner, Move, NotReset, Place, Reset, Saved, Selection, Standing},
@@ -43,7 +47,6 @@ pub use self::{
     plugins::{Plugin, User},
     snapshot::{LastError, Snapshot},
     status::Status,
-    swap::{NotActivated, Phase},
 };
 pub use crate::pipeline::{Counts, Distribution, Stage};
 use crate::{

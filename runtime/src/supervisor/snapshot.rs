@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub has_opened: bool,
     /// Whether its health checks go well, as far as there were any.
     pub healthy: bool,
+    /// Whether an instance that was opened in vain is being closed beside it.
+    pub closing: bool,
 }
 
 /// The connector's task's side: the only writer.
@@ -59,6 +61,7 @@ impl Reporter {
             streams: None,
             has_opened: false,
             healthy: true,
+            closing: false,
         });
         let reporter = Self {
             snapshot: sender,
@@ -109,6 +112,11 @@ impl Reporter {
     pub(super) fn streams(&self, streams: Option<Streams>) {
         self.snapshot
             .send_modify(|snapshot| snapshot.streams = streams.map(Arc::new));
+    }
+
+    pub(super) fn closing(&self, closing: bool) {
+        self.snapshot
+            .send_modify(|snapshot| snapshot.closing = closing);
     }
 
     pub(super) fn plugin_version(&self, version: Option<String>) {

@@ -1,77 +1,54 @@
 //! Puts another version of a connector in the place of the one that it has, or leaves everything as it was: the part of the
-//! connector's task that follows [`Handle::activate`].
+//! connector's task that follows [`Handle::activate`](super::Handle::activate).
 //!
 //! First, beside whatever the connector does, the new version is prepared: a sink's instance is opened, of anything else the library and
 //! the configuration are checked. Then what runs is drained, a source is closed and opened anew, the choice is recorded, and only then
-//! is the old version given up. A failure before that leaves or brings back the old one.
+//! is the old version given up. A failure before that, or a lapse of its time, leaves or brings back the old one.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 use tokio::{
-    sync::{oneshot, watch},
-    task::JoinError,
+    sync::watch,
+    task::{JoinError, JoinHandle},
     time::{Instant, timeout},
 };
-use tracing::{Instrument as _, info, warn};
+use tracing::{Instrument as _, warn};
 
 use super::{
-    handle::{Command, Handle},
+    activation::{Activation, NotActivated, Phase, Record},
     plan::Target,
     restarts::Restarts,
     snapshot::Snapshot,
+    status::Status,
     task::{Task, panicked},
     work::{End, Halt, Instance, Opener, Progress, Run},
 };
 use crate::{
     config::spec::{self, Direction},
+    pipeline::Failure,
     state::{Kept, Lifecycle},
 };
 
-/// The connector stands still while the choice is recorded, for whatever is left of the activation's time, but within these: the
-/// least, so that one that was slow until then still ends well, and the most, so that who keeps the choice cannot hold up the flow.
-const RECORD_LEAST: Duration = Duration::from_secs(2);
-const RECORD_MOST: Duration = Duration::from_secs(5);
-
-/// Records that a version was chosen; the reason when it cannot.
-type Record = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
-/// A version that is to be put in the place of another.
-pub(super) struct Activation {
-    spec: Arc<spec::Connector>,
-    asked: Instant,
-    record: Record,
-    answer: oneshot::Sender<Result<Snapshot, NotActivated>>,
-}
-
-/// Where an activation has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The library or the configuration cannot be used.
-    Check,
-    /// The plugin has not opened.
-    Open,
-    /// The choice cannot be kept.
-    Record,
-}
-
-/// Why a connector has the version that it had.
-#[derive(Debug, thiserror::Error)]
-pub enum NotActivated {
-    #[error("another version of it is being activated: wait until that is done")]
-    Busy,
-    #[error("the connector is being removed, or the daemon stops")]
-    Ending,
-    #[error("{}: {reason}", phase.name())]
-    Undone { phase: Phase, reason: String },
-}
-
 /// An activation that is under way.
 pub(super) struct Swap<I> {
+    /// `None` when it has been answered, and something of it has yet to end.
     activation: Option<Activation>,
     /// Ends what is being opened for it.
     halt: Halt,
-    /// Once it is there, the task swaps.
-    prepared: Option<Prepared<I>>,
+    stage: Stage<I>,
+    /// What is being done.
+    phase: Phase,
+    /// Why it is being undone.
+    failed: Option<NotActivated>,
+}
+
+enum Stage<I> {
+    /// For the end of an instance that was opened in vain: there are never more than one of these.
+    Waiting,
+    Preparing,
+    /// The task swaps next.
+    Prepared(Prepared<I>),
+    Swapping,
 }
 
 /// What was done beside the old version.
@@ -88,44 +65,8 @@ pub(super) struct Opened<I> {
 /// How a preparation has ended.
 pub(super) type Preparation<I> = Result<Prepared<I>, NotActivated>;
 
-impl Phase {
-    /// The step's name, as the API shows it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Check => "check",
-            Self::Open => "open",
-            Self::Record => "record",
-        }
-    }
-}
-
-impl Handle {
-    /// Puts a version in the place of the one that the connector has. Returns when that is done or undone, soon after the deadlines of
-    /// an open and of a close at the latest. A connector that is paused or stopped gets it without being opened. `record` makes the
-    /// choice last; it runs when everything else has succeeded. One that takes too long is given up and runs on, without being waited for:
-    /// whoever gave it looks after what comes of it.
-    ///
-    /// # Errors
-    ///
-    /// See [`NotActivated`]: the connector has the version that it had.
-    pub async fn activate(
-        &self,
-        spec: spec::Connector,
-        record: impl Future<Output = Result<(), String>> + Send + 'static,
-    ) -> Result<Snapshot, NotActivated> {
-        let (answer, answered) = oneshot::channel();
-        let activation = Activation {
-            spec: Arc::new(spec),
-            asked: Instant::now(),
-            record: Box::pin(record),
-            answer,
-        };
-        let sent = self.commands.send(Command::Activate(activation)).await;
-        sent.map_err(|_| NotActivated::Ending)?;
-        // A task answers or ends, and its opens and closes have deadlines.
-        answered.await.unwrap_or(Err(NotActivated::Ending))
-    }
-}
+/// How the close of an instance that was opened in vain has ended.
+pub(super) type Dismissal = Result<(), Failure>;
 
 /// What a connector is to be with this specification, as far as its operator has not said otherwise.
 pub(super) fn target(lifecycle: &Lifecycle, spec: &spec::Connector) -> Target {
@@ -137,23 +78,7 @@ pub(super) fn target(lifecycle: &Lifecycle, spec: &spec::Connector) -> Target {
     }
 }
 
-impl Activation {
-    fn end(self, outcome: Result<Snapshot, NotActivated>) {
-        let version = self.spec.version;
-        match &outcome {
-            Ok(_) => info!(version, "version activated"),
-            Err(error) => warn!(version, %error, "version not activated"),
-        }
-        // Who asked may have stopped waiting; what was done holds.
-        let _ = self.answer.send(outcome);
-    }
-}
-
 impl<I> Swap<I> {
-    pub(super) fn is_due(&self) -> bool {
-        self.prepared.is_some()
-    }
-
     /// Nothing more is opened for it.
     pub(super) fn cancel(&self) {
         self.halt.stop.cancel();
@@ -163,7 +88,22 @@ impl<I> Swap<I> {
 impl<O: Opener> Task<O> {
     /// Whether a version is prepared and comes next.
     pub(super) fn swaps(&self) -> bool {
-        self.swap.as_ref().is_some_and(Swap::is_due)
+        let stage = self.swap.as_ref().map(|swap| &swap.stage);
+        matches!(stage, Some(Stage::Prepared(_)))
+    }
+
+    /// When what runs has to have ended, if a version is prepared and comes next.
+    pub(super) fn leaves_by(&self) -> Option<Instant> {
+        let Some(Swap {
+            activation: Some(activation),
+            stage: Stage::Prepared(_),
+            ..
+        }) = &self.swap
+        else {
+            return None;
+        };
+        let close = self.spec.borrow().deadlines.close;
+        Some(activation.budget.drained(close))
     }
 
     /// Begins an activation.
@@ -174,13 +114,25 @@ impl<O: Opener> Task<O> {
         if self.swap.is_some() {
             return activation.end(Err(NotActivated::Busy));
         }
-        let (opener, spec, halt) = (
-            self.opener.clone(),
-            activation.spec.clone(),
-            Halt::default(),
-        );
+        self.inbox.lapses(Some(activation.budget.ready()));
+        self.swap = Some(Swap {
+            activation: Some(activation),
+            halt: Halt::default(),
+            stage: Stage::Waiting,
+            phase: Phase::Check,
+            failed: None,
+        });
+        if !self.inbox.is_dismissing() {
+            self.begin_preparing();
+        }
+    }
+
+    fn begin_preparing(&mut self) {
+        let Some((spec, halt)) = self.enter(Phase::Check) else {
+            return;
+        };
         let opens = self.takes_another && target(&self.lifecycle, &spec) == Target::Running;
-        let run = self.aside(&halt);
+        let (opener, run) = (self.opener.clone(), self.aside(&halt));
         let preparing = async move {
             match opens {
                 true => open(opener, spec, run).await.map(Prepared::Opened),
@@ -193,64 +145,84 @@ impl<O: Opener> Task<O> {
         };
         self.inbox
             .prepares(tokio::spawn(preparing.in_current_span()));
-        self.swap = Some(Swap {
-            activation: Some(activation),
-            halt,
-            prepared: None,
-        });
+        if let Some(swap) = &mut self.swap {
+            swap.stage = Stage::Preparing;
+            swap.phase = match opens {
+                true => Phase::Open,
+                false => Phase::Check,
+            };
+        }
     }
 
     pub(super) fn prepared(&mut self, ended: Result<Preparation<O::Instance>, JoinError>) {
         let prepared = ended.unwrap_or_else(|error| Err(not_prepared(error)));
         match (prepared, &mut self.swap) {
-            (Ok(prepared), Some(swap)) => swap.prepared = Some(prepared),
+            (Ok(prepared), Some(swap)) => {
+                swap.stage = Stage::Prepared(prepared);
+                swap.phase = Phase::Close;
+            }
             (Ok(_), None) => {}
             (Err(error), _) => self.conclude(Err(error)),
         }
         self.follow();
     }
 
+    /// An activation has used up its time. What is under way for it is ended, and whoever asked does not wait for that.
+    pub(super) fn lapse(&mut self) {
+        let Some(Swap {
+            activation: Some(activation),
+            halt,
+            stage,
+            phase,
+            failed,
+        }) = &mut self.swap
+        else {
+            return;
+        };
+        halt.stop.cancel();
+        let late = phase.late(&activation.budget);
+        let late = failed.take().unwrap_or(late);
+        match std::mem::replace(stage, Stage::Swapping) {
+            Stage::Preparing => {
+                let preparing = self.inbox.unprepare();
+                self.dismiss(async { preparing?.await.ok()?.ok()?.instance() });
+            }
+            Stage::Prepared(prepared) => self.dismiss(async { prepared.instance() }),
+            Stage::Waiting => {}
+            // `swap` sees to the rest.
+            Stage::Swapping => return self.answer(Err(late)),
+        }
+        self.conclude(Err(late));
+    }
+
     /// Swaps. What ran is drained already and, where it is open, in `old`. Returns what is open afterwards.
     pub(super) async fn swap(&mut self, mut old: Option<O::Instance>) -> Option<O::Instance> {
-        let (spec, prepared) = match &mut self.swap {
-            Some(Swap {
-                activation: Some(activation),
-                prepared,
-                ..
-            }) => (activation.spec.clone(), prepared.take()),
-            _ => return old,
+        let Some((spec, prepared)) = self.begin_swapping() else {
+            return old;
         };
-        let prepared = match prepared {
-            Some(Prepared::Opened(opened)) => Some(opened),
-            _ => None,
-        };
-        let target = target(&self.lifecycle, &spec);
         let is_ending = self.plan.is_ending();
+        let runs = !is_ending && target(&self.lifecycle, &spec) == Target::Running;
+        let is_beside = matches!(prepared, Prepared::Opened(_));
         let new = match prepared {
-            _ if is_ending || target != Target::Running => {
-                self.dismiss(prepared).await;
+            Prepared::Opened(opened) if runs => Some(opened),
+            Prepared::Opened(opened) => {
+                self.dismiss(async { Some(opened.instance) });
                 None
             }
-            Some(opened) => Some(opened),
-            None => {
-                if let Some(old) = old.take() {
-                    self.close(old).await;
-                }
-                match self.open_other(spec.clone()).await {
-                    Ok(opened) => Some(opened),
-                    Err(error) => {
-                        self.conclude(Err(error));
-                        return None;
-                    }
-                }
-            }
+            Prepared::Checked if runs => Some(self.replace(old.take()).await?),
+            Prepared::Checked => None,
         };
         let recorded = match is_ending {
             true => Err(NotActivated::Ending),
             false => self.record().await,
         };
         if let Err(error) = recorded {
-            self.dismiss(new).await;
+            match new {
+                Some(opened) if is_beside => self.dismiss(async { Some(opened.instance) }),
+                // The old one is opened again when this is closed.
+                Some(opened) => self.take_back(opened, &error).await,
+                None => {}
+            }
             self.conclude(Err(error));
             return old;
         }
@@ -258,46 +230,77 @@ impl<O: Opener> Task<O> {
         let Some(new) = new else {
             // It is opened with the new version when it goes on.
             self.plan.discard();
-            self.conclude(Ok(self.reporter.snapshot()));
+            self.conclude(Ok(()));
             return old;
         };
         self.reporter.opened(new.instance.streams());
         self.reporter.plugin_version(new.plugin_version);
-        self.conclude(Ok(self.reporter.snapshot()));
+        self.conclude(Ok(()));
         if let Some(old) = old {
             self.close(old).await;
         }
         Some(new.instance)
     }
 
-    /// The task ends: an activation that is not done is not done.
-    pub(super) async fn give_up(&mut self) {
-        let Some(swap) = &self.swap else { return };
-        swap.cancel();
-        if let Some(Ok(Ok(Prepared::Opened(opened)))) = self.inbox.preparation().await {
-            self.dismiss(Some(opened)).await;
+    fn begin_swapping(&mut self) -> Option<(Arc<spec::Connector>, Prepared<O::Instance>)> {
+        let swap = self.swap.as_mut()?;
+        let spec = swap.activation.as_ref()?.spec.clone();
+        match std::mem::replace(&mut swap.stage, Stage::Swapping) {
+            Stage::Prepared(prepared) => Some((spec, prepared)),
+            other => {
+                swap.stage = other;
+                None
+            }
         }
-        self.conclude(Err(NotActivated::Ending));
     }
 
-    async fn open_other(
-        &mut self,
-        spec: Arc<spec::Connector>,
-    ) -> Result<Opened<O::Instance>, NotActivated> {
-        let halt = self.swap.as_ref().map(|swap| swap.halt.clone());
-        let run = self.aside(&halt.unwrap_or_default());
-        let opened = self.attend(open(self.opener.clone(), spec, run)).await;
-        opened.unwrap_or_else(|failure| Err(undone(Phase::Open, End::Failed(failure))))
+    /// Closes what is open and opens the other version. If it does not come to that, the activation is over, and nothing is open.
+    async fn replace(&mut self, old: Option<O::Instance>) -> Option<Opened<O::Instance>> {
+        if let Some(old) = old {
+            self.close(old).await;
+        }
+        let opened = match self.enter(Phase::Open) {
+            Some((spec, halt)) => {
+                let (opener, run) = (self.opener.clone(), self.aside(&halt));
+                let opened = self.attend(open(opener, spec, run)).await;
+                opened.unwrap_or_else(|failure| Err(undone(Phase::Open, End::Failed(failure))))
+            }
+            // It has lapsed, and was answered.
+            None => Err(NotActivated::Ending),
+        };
+        let is_over = self.enter(Phase::Open).is_none();
+        match opened {
+            Ok(opened) if !is_over => return Some(opened),
+            Ok(opened) => self.take_back(opened, &NotActivated::Ending).await,
+            Err(error) => self.answer(Err(error)),
+        }
+        self.swap = None;
+        None
+    }
+
+    /// The task ends: an activation that is not done is not done.
+    pub(super) async fn give_up(&mut self) {
+        if let Some(swap) = &self.swap {
+            swap.cancel();
+        }
+        self.conclude(Err(NotActivated::Ending));
+        if let Some(Ok(Ok(Prepared::Opened(opened)))) = self.inbox.preparation().await {
+            self.dismiss(async { Some(opened.instance) });
+        }
+        if let Some(closed) = self.inbox.dismissal().await {
+            self.dismissed(closed);
+        }
     }
 
     async fn record(&mut self) -> Result<(), NotActivated> {
+        self.inbox.lapses(None);
         let done: Record = Box::pin(async { Ok(()) });
         let activation = self.swap.as_mut().and_then(|swap| swap.activation.as_mut());
-        let record = activation.map(|activation| std::mem::replace(&mut activation.record, done));
-        let Some(record) = record else {
-            return Ok(());
+        let Some(activation) = activation else {
+            return Err(NotActivated::Ending);
         };
-        let within = self.time_to_record();
+        let within = activation.budget.recording();
+        let record = std::mem::replace(&mut activation.record, done);
         let record = tokio::spawn(record.in_current_span());
         let recorded = self.attend(async move { timeout(within, record).await });
         let recorded = match recorded.await {
@@ -314,16 +317,6 @@ impl<O: Opener> Task<O> {
         })
     }
 
-    fn time_to_record(&self) -> Duration {
-        let activation = self.swap.as_ref().and_then(|swap| swap.activation.as_ref());
-        let left = activation.map_or(RECORD_LEAST, |activation| {
-            let whole = self.spec.borrow().deadlines.close + activation.spec.deadlines.open;
-            whole.saturating_sub(activation.asked.elapsed())
-        });
-        // In whole milliseconds, for people.
-        Duration::from_millis(left.clamp(RECORD_LEAST, RECORD_MOST).as_millis() as u64)
-    }
-
     /// From now on the connector is what `spec` says.
     fn adopt(&mut self, spec: Arc<spec::Connector>) {
         // Not what it was to be when this began: its operator may have said something since.
@@ -336,20 +329,74 @@ impl<O: Opener> Task<O> {
         self.reporter.target(target);
     }
 
-    /// Closes an instance that was opened in vain.
-    async fn dismiss(&mut self, opened: Option<Opened<O::Instance>>) {
-        let Some(opened) = opened else { return };
+    /// Closes an instance that was opened in vain, before anything else is done. Whoever asked hears why as long as that is in time.
+    async fn take_back(&mut self, opened: Opened<O::Instance>, why: &NotActivated) {
+        if let Some(swap) = &mut self.swap {
+            swap.failed = Some(why.clone());
+            let activation = swap.activation.as_ref();
+            self.inbox
+                .lapses(activation.map(|activation| activation.budget.decided()));
+        }
         let closed = self.attend(async move { opened.instance.close().await });
-        if let Err(failure) = closed.await.flatten() {
-            warn!(error = %failure, "the plugin of the version that is not activated did not close well");
+        let closed = closed.await.flatten();
+        self.tell_of_dismissal(closed);
+    }
+
+    /// Closes what was opened in vain, if anything was, while the connector goes on.
+    fn dismiss(&mut self, opened: impl Future<Output = Option<O::Instance>> + Send + 'static) {
+        let dismissing = async {
+            match opened.await {
+                Some(instance) => instance.close().await,
+                None => Ok(()),
+            }
+        };
+        let dismissing: JoinHandle<Dismissal> = tokio::spawn(dismissing.in_current_span());
+        self.inbox.dismisses(dismissing);
+        self.reporter.closing(true);
+    }
+
+    /// What was opened in vain is closed, and an activation that waits for it goes on.
+    pub(super) fn dismissed(&mut self, closed: Result<Dismissal, JoinError>) {
+        self.reporter.closing(false);
+        self.tell_of_dismissal(closed.map_err(panicked).flatten());
+        let stage = self.swap.as_ref().map(|swap| &swap.stage);
+        if matches!(stage, Some(Stage::Waiting)) {
+            self.begin_preparing();
         }
     }
 
-    fn conclude(&mut self, outcome: Result<Snapshot, NotActivated>) {
-        let activation = self.swap.take().and_then(|swap| swap.activation);
+    fn tell_of_dismissal(&self, closed: Dismissal) {
+        let Err(failure) = closed else { return };
+        warn!(error = %failure, "the plugin of the version that is not activated did not close well");
+        self.signs.monitor().counters.error();
+        if self.reporter.now() != Status::Error {
+            self.reporter.note(format!(
+                "close of a version that was not activated: {failure}"
+            ));
+        }
+    }
+
+    /// The next step of an activation; `None` when it is over.
+    fn enter(&mut self, phase: Phase) -> Option<(Arc<spec::Connector>, Halt)> {
+        let swap = self.swap.as_mut()?;
+        swap.phase = phase;
+        let activation = swap.activation.as_ref()?;
+        Some((activation.spec.clone(), swap.halt.clone()))
+    }
+
+    /// Tells whoever asked what has come of it. What is left of it goes on.
+    fn answer(&mut self, outcome: Result<(), NotActivated>) {
+        self.inbox.lapses(None);
+        let activation = self.swap.as_mut().and_then(|swap| swap.activation.take());
         if let Some(activation) = activation {
+            let outcome: Result<Snapshot, _> = outcome.map(|()| self.reporter.snapshot());
             activation.end(outcome);
         }
+    }
+
+    fn conclude(&mut self, outcome: Result<(), NotActivated>) {
+        self.answer(outcome);
+        self.swap = None;
     }
 
     /// What an instance is opened with that is not the connector's yet.
@@ -364,6 +411,15 @@ impl<O: Opener> Task<O> {
     /// Whether a second instance may be open beside this one.
     pub(super) fn may_have_company(&self, instance: &O::Instance) -> bool {
         self.spec.borrow().direction == Direction::Sink && !instance.is_exclusive()
+    }
+}
+
+impl<I> Prepared<I> {
+    fn instance(self) -> Option<I> {
+        match self {
+            Self::Checked => None,
+            Self::Opened(opened) => Some(opened.instance),
+        }
     }
 }
 

@@ -228,6 +228,8 @@ impl<O: Opener> Task<O> {
             Order::Command(Command::Reset(asked)) => self.ask_reset(asked),
             Order::Command(Command::Note(reason)) => self.reporter.note(reason),
             Order::Prepared(prepared) => self.prepared(prepared),
+            Order::Dismissed(closed) => self.dismissed(closed),
+            Order::Lapse => self.lapse(),
         }
     }
 
@@ -254,16 +256,17 @@ impl<O: Opener> Task<O> {
     /// Ends what is under way when the plan has changed, or another version comes in its place.
     pub(super) fn follow(&mut self) {
         let Some(halt) = &self.halt else { return };
-        let is_leaving = self.swaps();
-        if self.plan.runs_on() && !is_leaving {
+        let leaves_by = self.leaves_by();
+        if self.plan.runs_on() && leaves_by.is_none() {
             return;
         }
-        match self.plan.closes() || is_leaving {
+        match self.plan.closes() || leaves_by.is_some() {
             true => self.reporter.status(Status::Stopping),
             false => halt.pausing.cancel(),
         }
-        if is_leaving {
-            halt.leaving.cancel();
+        if let Some(by) = leaves_by {
+            // Where it is to leave already, it is by then.
+            let _ = halt.leaving.set(by);
         }
         halt.stop.cancel();
     }

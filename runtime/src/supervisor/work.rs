@@ -4,8 +4,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
+    sync::{SetOnce, watch},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -82,8 +82,8 @@ pub(super) struct Halt {
     /// It goes on later; cancelled before `stop`.
     pub(super) pausing: CancellationToken,
     pub(super) stop: CancellationToken,
-    /// Another instance is to take its place, and waits for it; cancelled before `stop`.
-    pub(super) leaving: CancellationToken,
+    /// Another instance is to take its place, and waits for it until then; set before `stop`.
+    pub(super) leaving: Arc<SetOnce<Instant>>,
 }
 
 /// How far a run has come. The task makes the status of it.
@@ -123,15 +123,15 @@ impl Halt {
         }
     }
 
-    /// It is to leave, and has not for so long.
-    async fn overdue(&self, patience: Duration) {
-        self.leaving.cancelled().await;
-        sleep(patience).await;
+    /// It is to leave, and has not in time.
+    async fn overdue(&self) {
+        sleep_until(*self.leaving.wait().await).await;
     }
 }
 
 /// Runs an instance and checks its health meanwhile. An unhealthy one that is not only to be reported is told to end. It gets
-/// `close_timeout` for it, as does one that another is to replace: what it has not finished then is delivered again.
+/// `close_timeout` for it, as does one that another is to replace, unless there is less time: what it has not finished then is delivered
+/// again.
 pub(super) async fn work<I: Instance>(
     instance: I,
     spec: Arc<spec::Connector>,
@@ -148,7 +148,7 @@ pub(super) async fn work<I: Instance>(
             biased;
             ended = &mut running => Ok(ended),
             verdict = health::watch(&instance, &spec.health, &mine.progress) => Err(verdict),
-            () = mine.halt.overdue(spec.deadlines.close) => Ok(Ok(())),
+            () = mine.halt.overdue() => Ok(Ok(())),
         };
         match verdict {
             Ok(ended) => ended,

@@ -2,7 +2,10 @@
 
 use std::{
     future::{pending, ready},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::fake::{Home, Opens, PATIENCE, World};
+use super::fake::{Home, Opens, PATIENCE, Takes, World};
 use crate::{
     config::spec,
     supervisor::{NotActivated, Phase, Request, Snapshot, Status},
@@ -89,6 +92,116 @@ async fn a_choice_that_takes_for_ever_to_keep_is_given_up_in_time_and_the_old_ve
             home.stop().await;
             assert_eq!(home.world.open.load(Ordering::SeqCst), 0);
         }
+    }
+}
+
+/// Each of these in each of these places.
+fn all_ways(times: [Duration; 4]) -> impl Iterator<Item = (Takes, Duration)> {
+    (0..4_u32.pow(4)).map(move |way| {
+        let time = |place: u32| times[(way / 4_u32.pow(place) % 4) as usize];
+        let takes = Takes {
+            drain: time(0),
+            close: time(1),
+            open: time(2),
+        };
+        (takes, time(3))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_takes_long_an_activation_is_answered_within_its_close_and_its_open_timeout() {
+    let timeouts = "close_timeout = \"1s\"\nopen_timeout = \"2s\"";
+    let times = [0, 700, 1500, 20_000].map(Duration::from_millis);
+    for (takes, recording) in all_ways(times) {
+        for home in homes(timeouts) {
+            home.until(is(Status::Running)).await;
+            home.world.change(|script| script.takes = takes);
+            let recorded = Arc::new(AtomicBool::new(false));
+            let record = {
+                let recorded = recorded.clone();
+                async move {
+                    sleep(recording).await;
+                    recorded.store(true, Ordering::SeqCst);
+                    Ok(())
+                }
+            };
+            let began = Instant::now();
+            let answer = home.handle.activate(next(&home), record).await;
+            let took = began.elapsed();
+            let what = format!("{takes:?} and {recording:?} to record: {answer:?}");
+            assert!(took <= Duration::from_secs(3), "{what} after {took:?}");
+            let sum = takes.drain + takes.close + takes.open + recording;
+            assert!(
+                answer.is_ok() || sum > Duration::from_millis(1500),
+                "{what}: there was time"
+            );
+            let version = u32::from(answer.is_ok());
+            assert!(
+                answer.is_err() || recorded.load(Ordering::SeqCst),
+                "{what}: it is not recorded"
+            );
+            assert_eq!(home.handle.spec().version, version, "{what}");
+            home.until(is(Status::Running)).await;
+            assert_eq!(home.world.version.load(Ordering::SeqCst), version, "{what}");
+            home.world.change(|script| script.takes = Takes::default());
+            home.stop().await;
+            let world = &home.world;
+            assert_eq!(world.open.load(Ordering::SeqCst), 0, "{what}");
+            assert!(!world.has_overlapped.load(Ordering::SeqCst), "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_opens_too_late_is_closed_beside_what_runs_and_the_next_activation_waits_for_that() {
+    let [home, _] = homes("close_timeout = \"1s\"\nopen_timeout = \"2s\"");
+    home.until(is(Status::Running)).await;
+    let opening = |time| {
+        home.world
+            .change(|script| script.takes.open = Duration::from_millis(time));
+    };
+    opening(3_500);
+    let error = home.handle.activate(next(&home), ready(Ok(()))).await;
+    let error = error.unwrap_err();
+    let NotActivated::Undone { phase, reason } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(*phase, Phase::Open);
+    assert!(reason.contains("3s"), "{reason}");
+    let shown = home.handle.snapshot();
+    assert!(
+        shown.closing && shown.status == Status::Running,
+        "{shown:?}"
+    );
+    assert_eq!(home.world.open.load(Ordering::SeqCst), 2);
+    opening(0);
+    let activated = home.handle.activate(next(&home), ready(Ok(()))).await;
+    assert!(!activated.unwrap().closing);
+    home.until(is(Status::Running)).await;
+    assert_eq!(home.world.open.load(Ordering::SeqCst), 1);
+    assert!(!home.world.has_overlapped.load(Ordering::SeqCst));
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_does_not_close_well_after_it_was_opened_in_vain_is_told_and_counted() {
+    for home in homes("") {
+        home.until(is(Status::Running)).await;
+        let record = {
+            let world = home.world.clone();
+            async move {
+                world.change(|script| script.closes_badly = true);
+                Err("disk full".to_owned())
+            }
+        };
+        let before = home.handle.counts().errors;
+        home.handle.activate(next(&home), record).await.unwrap_err();
+        let told = home.until(|snapshot| snapshot.last_error.is_some()).await;
+        let message = told.last_error.unwrap().message;
+        assert!(message.starts_with("close of a version"), "{message}");
+        assert_eq!(home.handle.counts().errors, before + 1);
+        home.until(is(Status::Running)).await;
+        home.stop().await;
     }
 }
 

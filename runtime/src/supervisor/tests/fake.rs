@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::{
     sync::{Notify, watch},
     task::yield_now,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -92,6 +92,16 @@ pub(super) struct Script {
     pub(super) is_stuck: bool,
     pub(super) holds_resets: bool,
     pub(super) is_exclusive: bool,
+    pub(super) takes: Takes,
+}
+
+/// How long steps take, whether they are told to end or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Takes {
+    /// From when a run is told to end.
+    pub(super) drain: Duration,
+    pub(super) close: Duration,
+    pub(super) open: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +122,7 @@ impl Default for Script {
             is_stuck: false,
             holds_resets: false,
             is_exclusive: false,
+            takes: Takes::default(),
         }
     }
 }
@@ -198,17 +209,19 @@ impl Opener for Arc<World> {
             }
             Opens::Panic => panic!("boom in open"),
         }
-        run.progress
-            .send_modify(|progress| progress.plugin_version = Some("1.2.3".to_owned()));
         let beside = self.open.fetch_add(1, Ordering::SeqCst);
         if beside > usize::from(!self.script().is_exclusive) {
             self.has_overlapped.store(true, Ordering::SeqCst);
         }
-        self.opened.fetch_add(1, Ordering::SeqCst);
-        Ok(Fake {
+        let fake = Fake {
             world: self.clone(),
             version: spec.version,
-        })
+        };
+        lasts(self.script().takes.open).await;
+        run.progress
+            .send_modify(|progress| progress.plugin_version = Some("1.2.3".to_owned()));
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        Ok(fake)
     }
 
     async fn reset(
@@ -282,6 +295,7 @@ impl Instance for Fake {
             }
         }
         world.turn().await;
+        lasts(world.script().takes.drain).await;
         if world.script().is_stuck {
             std::future::pending::<()>().await;
         }
@@ -301,6 +315,7 @@ impl Instance for Fake {
 
     async fn close(self) -> Result<(), Failure> {
         self.world.turn().await;
+        lasts(self.world.script().takes.close).await;
         match self.world.script().closes_badly {
             true => Err(Failure::fatal("disk full")),
             false => Ok(()),
@@ -451,6 +466,13 @@ fn spec(dir: &Path, keys: &str) -> spec::Connector {
     std::fs::write(&file, text).unwrap();
     let mut loaded = config::load(Some(&file)).unwrap();
     loaded.connectors.remove(0)
+}
+
+/// Takes no turn when it is over at once.
+async fn lasts(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
