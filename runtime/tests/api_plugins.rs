@@ -6,9 +6,10 @@ mod harness {
     pub mod daemon;
 }
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use harness::daemon::Home;
+use harness::daemon::{Daemon, Home};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -180,5 +181,78 @@ async fn a_library_that_crashes_or_never_returns_when_it_is_loaded_fails_its_con
         .await;
     let reason = endless["last_error"]["message"].as_str().unwrap();
     assert!(reason.contains("did not finish loading"), "{reason}");
+    daemon.interrupt().await;
+}
+
+/// The names of the plugins' private copies that the daemon has loaded.
+fn mapped(daemon: &Daemon) -> BTreeSet<String> {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", daemon.pid())).unwrap();
+    let files = maps.lines().filter_map(|line| line.split_once('/'));
+    let copies = files.filter(|(_, file)| file.contains("local_state/plugins/"));
+    copies.map(|(_, file)| file.to_owned()).collect()
+}
+
+async fn send(daemon: &Daemon, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    let request = reqwest::Client::new().request(method, daemon.url(path));
+    let reply = request.json(body).send().await.unwrap();
+    (reply.status().as_u16(), reply.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn what_is_only_validated_or_stored_is_not_loaded_into_the_daemon() {
+    let home = Home::new(CONFIG);
+    let note = home.path().join("note");
+    compile(home.path(), "deadly", DEADLY, &note);
+    let daemon = home.start().await;
+    daemon
+        .wait_for("/sinks/lines", |sink| sink["status"] == "running")
+        .await;
+    let before = mapped(&daemon);
+    assert_eq!(before.len(), 1, "{before:?}");
+    let mut document = json!({
+        "type": "sink", "key": "more", "enabled": false,
+        "path": "libiggy_connector_stdout_sink",
+        "streams": [{ "stream": "s", "topics": ["t"] }],
+        "plugin_config": { "print_payload": true },
+    });
+    let (status, answer) = send(&daemon, Method::POST, "/validate", &document).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) = send(&daemon, Method::POST, "/sinks/more/configs", &document).await;
+    assert_eq!(status, 200, "{answer}");
+    // Its plugin has been asked which of its values may be shown.
+    assert_eq!(answer["plugin_config"]["print_payload"], true, "{answer}");
+    let stored = daemon.get("/sinks/more/configs/active").await;
+    assert_eq!(stored["plugin_config"]["print_payload"], true, "{stored}");
+    document["plugin_config"]["print_payload"] = "maybe".into();
+    let (status, answer) = send(&daemon, Method::POST, "/validate", &document).await;
+    assert_eq!(
+        (status, &answer["errors"][0]["path"]),
+        (422, &"plugin_config.print_payload".into()),
+        "{answer}"
+    );
+    document["path"] = "libiggy_connector_random_source".into();
+    let (status, answer) = send(&daemon, Method::POST, "/validate", &document).await;
+    let reason = answer["errors"][0]["reason"].as_str().unwrap();
+    assert!(
+        status == 422 && reason.contains("is a source, but the connector is a sink"),
+        "{answer}"
+    );
+    // One that is refused, and may be put in order in the same place.
+    let library = home.path().join("deadly.so");
+    document["path"] = library.to_str().unwrap().into();
+    let (status, answer) = send(&daemon, Method::POST, "/validate", &document).await;
+    let reason = answer["errors"][0]["reason"].as_str().unwrap();
+    assert!(
+        status == 422 && reason.contains("ended the process") && reason.contains("deadly.so"),
+        "{answer}"
+    );
+    assert_eq!(mapped(&daemon), before);
+    assert_eq!(daemon.get("/health").await["status"], "healthy");
+    let (status, answer) = daemon.post("/sinks/more/start").await;
+    assert_eq!(status, 202, "{answer}");
+    daemon
+        .wait_for("/sinks/more", |sink| sink["status"] == "running")
+        .await;
+    assert_eq!(mapped(&daemon).len(), 2, "what runs is loaded");
     daemon.interrupt().await;
 }

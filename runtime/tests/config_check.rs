@@ -138,6 +138,35 @@ fn a_good_configuration_is_good_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_library_that_ends_whoever_loads_it_is_told_with_everything_else() {
+    let sink = |key: &str, path: &str| {
+        format!(
+            "[sinks.{key}]\npath = '{path}'\nstreams = [{{ stream = 's', topics = ['t'] }}]\nplugin_config.print = 1\n"
+        )
+    };
+    let config = sink("deadly", "./deadly.so") + &sink("good", PLUGIN);
+    let source =
+        "#include <unistd.h>\n__attribute__((constructor)) static void end(void) { _exit(0); }";
+    let folder = folder(&[("config.toml", &config), ("deadly.c", source)]);
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "deadly.so", "deadly.c"])
+        .current_dir(folder.path())
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let (code, told) = run(folder.path(), &["check"], &[]);
+    assert_eq!(code, Some(2), "{told}");
+    for expected in [
+        "config.toml:2: `sinks.deadly.path`: plugin `",
+        "deadly.so` ended the process that looked at it (exit status: 0)",
+        "config.toml:8: `sinks.good.plugin_config.print`: unknown key",
+        "2 problems",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_told() {
     let (code, told) = run(folder(&[]).path(), &["check", "--config", "none.toml"], &[]);
     assert_eq!(code, Some(2));

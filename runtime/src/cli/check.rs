@@ -60,7 +60,7 @@ fn look_at(loaded: &Loaded, fatal: Vec<Problem>) -> Result<Findings, String> {
     }
     let scratch =
         Scratch::new().map_err(|error| format!("a folder for copies of plugins: {error}"))?;
-    let (registry, runtime) = (scratch.registry()?, scratch::runtime()?);
+    let (registry, runtime) = (scratch.probing()?, scratch::runtime()?);
     let plugins = Plugins {
         registry: &registry,
         search_paths: &loaded.runtime.plugins.search_paths,
@@ -103,11 +103,11 @@ fn without_a_version(loaded: &Loaded) -> impl Iterator<Item = Problem> {
 }
 
 impl Findings {
-    fn add(&mut self, connector: &Connector, found: Result<plugin::Library, Vec<Problem>>) {
+    fn add(&mut self, connector: &Connector, found: Result<plugin::Descriptor, Vec<Problem>>) {
         let plugin = found
             .as_ref()
             .ok()
-            .map(|library| json!({ "name": library.name(), "version": library.version() }));
+            .map(|plugin| json!({ "name": plugin.name, "version": plugin.version }));
         self.connectors.push(json!({
             "type": connector.direction,
             "key": connector.key,

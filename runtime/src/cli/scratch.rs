@@ -22,8 +22,18 @@ impl Scratch {
 
     /// Plugins loaded from here.
     pub(super) fn registry(&self) -> Result<Registry, String> {
-        Registry::new(self.path(), 1)
-            .map_err(|error| format!("copies of plugins in {}: {error}", self.path().display()))
+        let registry = Registry::new(self.path(), 1);
+        registry.map_err(|error| self.unusable(&error))
+    }
+
+    /// Plugins that are looked at by processes of their own, which are this program's command `plugins`.
+    pub(super) fn probing(&self) -> Result<Registry, String> {
+        let registry = Registry::probing(self.path(), 1);
+        registry.map_err(|error| self.unusable(&error))
+    }
+
+    fn unusable(&self, error: &io::Error) -> String {
+        format!("copies of plugins in {}: {error}", self.path().display())
     }
 
     fn path(&self) -> &Path {
@@ -38,10 +48,10 @@ impl Drop for Scratch {
     }
 }
 
-/// The runtime that loading a library needs.
+/// The runtime that loading a library needs, or waiting for a process that does.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(|error| error.to_string())
 }

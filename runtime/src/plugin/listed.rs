@@ -57,6 +57,29 @@ impl Listed {
         }
     }
 
+    /// What the plugin says of itself, or why it is refused.
+    pub(super) fn descriptor(self) -> Result<Descriptor, String> {
+        let (Some(name), Some(version), Some(direction)) =
+            (self.name, self.version, self.direction)
+        else {
+            let unknown = || format!("nothing is known of plugin `{}`", self.path);
+            return Err(self.reason.unwrap_or_else(unknown));
+        };
+        let text = |schema| match schema {
+            Value::String(text) => text,
+            schema => schema.to_string(),
+        };
+        Ok(Descriptor {
+            direction,
+            abi: self.abi.unwrap_or_default(),
+            name,
+            version,
+            sdk_version: self.sdk_version.unwrap_or_default(),
+            target: self.target.unwrap_or_default(),
+            config_schema: self.config_schema.map(text),
+        })
+    }
+
     pub fn refused(path: &Path, reason: String) -> Self {
         Self {
             path: path.to_string_lossy().into_owned(),

@@ -1,5 +1,5 @@
-//! Whether a library can be loaded at all, found out by a process of its own before this one loads it: [`Probes`]. An initialiser that
-//! never returns keeps the system's loader for itself, and one that crashes takes its process along.
+//! What a library is and whether it can be loaded at all, found out by a process of its own before this one loads it, or instead:
+//! [`Probes`]. An initialiser that never returns keeps the system's loader for itself, and one that crashes takes its process along.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync;
 
-use super::survey;
+use super::{Listed, survey};
 
 /// What was found out about contents.
 #[derive(Default)]
@@ -18,11 +18,12 @@ pub(super) struct Probes(Mutex<HashMap<blake3::Hash, Arc<sync::Mutex<Option<Prob
 
 struct Probe {
     ended: Instant,
-    found: Result<(), String>,
+    found: Result<Listed, String>,
 }
 
 impl Probes {
-    /// Has another process load the library, unless one has. Who `asked` before a failure was known shares it; later on it is tried again.
+    /// Has another process load the library, unless one has. Who `asked` before it was known to fail or to be refused shares that; later
+    /// on it is tried again, as what it needs may have come.
     ///
     /// # Errors
     ///
@@ -32,11 +33,11 @@ impl Probes {
         path: &Path,
         hash: blake3::Hash,
         asked: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<Listed, String> {
         let content = self.content(hash);
         let mut probe = content.lock().await;
         if let Some(Probe { ended, found }) = &*probe
-            && (found.is_ok() || asked <= *ended)
+            && (is_plugin(found) || asked <= *ended)
         {
             return found.clone();
         }
@@ -53,4 +54,8 @@ impl Probes {
         let mut contents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         contents.entry(hash).or_default().clone()
     }
+}
+
+fn is_plugin(found: &Result<Listed, String>) -> bool {
+    found.as_ref().is_ok_and(|listed| listed.reason.is_none())
 }

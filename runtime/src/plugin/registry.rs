@@ -21,7 +21,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    LoadError,
+    Descriptor, Listed, LoadError,
     copies::{self, Copied, Copies},
     library::Library,
     probe::Probes,
@@ -92,6 +92,37 @@ impl Registry {
         })))
     }
 
+    /// Tells what the library at `path` is. One that is not loaded is looked at by a process of its own, where there can be one, and stays
+    /// so.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, and what to do about it.
+    pub async fn describe(
+        &self,
+        path: &Path,
+        direction: Direction,
+    ) -> Result<Descriptor, LoadError> {
+        let descriptor = self.described(path).await?;
+        right_direction(path, descriptor.direction, direction)?;
+        Ok(descriptor)
+    }
+
+    async fn described(&self, path: &Path) -> Result<Descriptor, LoadError> {
+        let asked = Instant::now();
+        let Some(probes) = &self.0.probes else {
+            return Ok(self.inspect(path).await?.descriptor().clone());
+        };
+        let content = self.blocking(path, move |inner, path| inner.content(path, asked));
+        let hash = match content.await? {
+            (_, Some(loaded)) => return Ok(loaded.descriptor().clone()),
+            (hash, None) => hash,
+        };
+        let probed = probes.of(path, hash, asked).await;
+        let described = probed.and_then(Listed::descriptor);
+        described.map_err(|reason| LoadError::Probe { reason })
+    }
+
     /// Returns the library at `path`, loading it unless the same content is loaded and has not hung.
     ///
     /// # Errors
@@ -99,14 +130,7 @@ impl Registry {
     /// What is wrong with the file, and what to do about it.
     pub async fn load(&self, path: &Path, direction: Direction) -> Result<Library, LoadError> {
         let library = self.inspect(path).await?;
-        let found = library.descriptor().direction;
-        if found != direction {
-            return Err(LoadError::WrongDirection {
-                path: path.to_owned(),
-                found,
-                expected: direction,
-            });
-        }
+        right_direction(path, library.descriptor().direction, direction)?;
         Ok(library)
     }
 
@@ -127,12 +151,15 @@ impl Registry {
         let Some(probes) = &self.0.probes else {
             return Ok(());
         };
-        let new = self.blocking(path, move |inner, path| inner.new_content(path, asked));
-        let Some(hash) = new.await? else {
+        let content = self.blocking(path, move |inner, path| inner.content(path, asked));
+        let (hash, None) = content.await? else {
             return Ok(());
         };
+        // One that is refused says why when it is loaded.
         let probed = probes.of(path, hash, asked).await;
-        probed.map_err(|reason| LoadError::Probe { reason })
+        probed
+            .map(drop)
+            .map_err(|reason| LoadError::Probe { reason })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -190,6 +217,17 @@ impl Registry {
     }
 }
 
+fn right_direction(path: &Path, found: Direction, expected: Direction) -> Result<(), LoadError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(LoadError::WrongDirection {
+            path: path.to_owned(),
+            found,
+            expected,
+        }),
+    }
+}
+
 /// Shuts a library down on a thread of its own: one that never returns then holds up nothing, not even the process's end.
 fn stop(library: Library, within: Duration) -> oneshot::Receiver<bool> {
     let (sender, stopped) = oneshot::channel();
@@ -236,11 +274,17 @@ impl Inner {
         }
     }
 
-    /// The content of the file, unless it was loaded before.
-    fn new_content(&self, path: &Path, asked: Instant) -> Result<Option<blake3::Hash>, LoadError> {
+    /// The content of the file, and the newest library of it that was loaded.
+    fn content(
+        &self,
+        path: &Path,
+        asked: Instant,
+    ) -> Result<(blake3::Hash, Option<Library>), LoadError> {
         let mut hashes = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = read(path, asked, &mut hashes)?;
-        Ok((!self.loaded().contains_key(&hash)).then_some(hash))
+        let loaded = self.loaded();
+        let newest = loaded.get(&hash).and_then(|copies| copies.last()).cloned();
+        Ok((hash, newest))
     }
 
     /// The loaded copy of that content, when instances may be opened in it.

@@ -107,13 +107,13 @@ async fn hash(path: &Path) -> Result<blake3::Hash, String> {
     hashed.map_err(|error| format!("read plugin `{}`: {error}", path.display()))
 }
 
-/// Has another process load the library as this one is going to, with the same environment. Whether it can be used is not asked.
+/// Has another process load the library as this one would, with the same environment, and say what it is.
 ///
 /// # Errors
 ///
 /// That process did not come back, or not in time.
-pub(super) async fn try_load(path: &Path) -> Result<(), String> {
-    ask(&mut Command::new(program()?), path).await.map(drop)
+pub(super) async fn try_load(path: &Path) -> Result<Listed, String> {
+    ask(&mut Command::new(program()?), path).await
 }
 
 /// What another process says that the library is.

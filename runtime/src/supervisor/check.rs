@@ -9,7 +9,7 @@ use crate::{
     plugin,
 };
 
-/// What plugins are found and loaded with.
+/// What plugins are found and asked with. None is loaded for a check where a process of its own can look at it.
 pub struct Plugins<'a> {
     pub registry: &'a plugin::Registry,
     pub search_paths: &'a [PathBuf],
@@ -18,35 +18,35 @@ pub struct Plugins<'a> {
 }
 
 impl Plugins<'_> {
-    /// Finds and loads the connector's plugin, and checks its configuration against the plugin's schema.
+    /// Finds the connector's plugin, and checks its configuration against the plugin's schema.
     ///
     /// # Errors
     ///
     /// There is no such plugin, or everything that does not fit.
-    pub async fn check(&self, connector: &Connector) -> Result<plugin::Library, Vec<Problem>> {
-        let library = self.library(connector).await?;
-        let Some(schema) = self.schema(connector, &library)? else {
-            return Ok(library);
+    pub async fn check(&self, connector: &Connector) -> Result<plugin::Descriptor, Vec<Problem>> {
+        let plugin = self.plugin(connector).await?;
+        let Some(schema) = self.schema(connector, &plugin)? else {
+            return Ok(plugin);
         };
         let fitted = connector.plugin_config.fitted(&schema, self.secrets);
         fitted
-            .map(|_| library)
+            .map(|_| plugin)
             .map_err(|Problems(problems)| problems)
     }
 
-    async fn library(&self, connector: &Connector) -> Result<plugin::Library, Vec<Problem>> {
+    async fn plugin(&self, connector: &Connector) -> Result<plugin::Descriptor, Vec<Problem>> {
         let path = plugin::locate(&connector.path, &connector.origin, self.search_paths)
             .map_err(|error| self.of_path(connector, &error.to_string()))?;
-        let loaded = self.registry.load(&path, connector.direction).await;
-        loaded.map_err(|error| self.of_path(connector, &error.to_string()))
+        let described = self.registry.describe(&path, connector.direction).await;
+        described.map_err(|error| self.of_path(connector, &error.to_string()))
     }
 
     fn schema(
         &self,
         connector: &Connector,
-        library: &plugin::Library,
+        plugin: &plugin::Descriptor,
     ) -> Result<Option<PluginSchema>, Vec<Problem>> {
-        let schema = library.descriptor().config_schema.as_deref();
+        let schema = plugin.config_schema.as_deref();
         let parsed = schema.map(PluginSchema::parse).transpose();
         parsed.map_err(|error| {
             let reason = format!("the plugin's configuration schema cannot be used: {error}");
@@ -71,15 +71,15 @@ impl Supervisor {
             .plugins()
             .check(connector)
             .await
-            .map(|_library| ())
+            .map(|_plugin| ())
     }
 
     /// The connector's `plugin_config` with what its plugin calls secret marked; `None` when the plugin cannot be asked.
     pub async fn marked(&self, connector: &Connector) -> Option<Guarded> {
         let plugins = self.host().plugins();
-        let library = plugins.library(connector).await.ok()?;
+        let plugin = plugins.plugin(connector).await.ok()?;
         let config = &connector.plugin_config;
-        Some(match plugins.schema(connector, &library).ok()? {
+        Some(match plugins.schema(connector, &plugin).ok()? {
             Some(schema) => config.marked(&schema, plugins.secrets),
             None => config.clone(),
         })
