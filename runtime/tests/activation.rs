@@ -640,3 +640,67 @@ async fn a_version_that_was_opened_in_vain_is_closed_beside_the_old_one_which_fl
     nothing_is_lost_repeated_or_moved(&home, &daemon).await;
     daemon.interrupt().await;
 }
+
+/// The version that a connector has, and which of its stored ones is the active one: as each route says.
+async fn versions(daemon: &Daemon, connector: &str) -> (u64, u64) {
+    let active = daemon.get(&format!("{connector}/configs/active")).await;
+    let all = daemon.get(&format!("{connector}/configs")).await;
+    let flags = all.as_array().unwrap().iter();
+    let flagged: Vec<_> = flags.filter(|entry| entry["active"] == true).collect();
+    assert_eq!(
+        (flagged.len(), &flagged[0]["version"]),
+        (1, &active["version"]),
+        "{all}"
+    );
+    let has = daemon.get(connector).await["config_version"].as_u64();
+    (has.unwrap(), active["version"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn the_highest_version_is_active_until_one_is_chosen_and_a_restart_takes_what_is_active() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    let token =
+        |token: &'static str| move |sink: &mut Value| sink["plugin_config"]["token"] = token.into();
+    let has = |version: u64| move |sink: &Value| sink["config_version"] == version;
+    // Nobody has chosen: it is what the next start takes, and says so.
+    let stored = create(&daemon, SINK, token("v1")).await;
+    assert_eq!((stored, versions(&daemon, SINK).await), (1, (0, 1)));
+    ask(&daemon, SINK, "restart", "running").await;
+    daemon.wait_for(SINK, has(1)).await;
+    writes(&home, &daemon, "v1").await;
+    // Somebody has chosen: what is stored later is one among others.
+    activated(&daemon, SINK, 0).await;
+    let stored = create(&daemon, SINK, token("v2")).await;
+    assert_eq!((stored, versions(&daemon, SINK).await), (2, (0, 0)));
+    ask(&daemon, SINK, "restart", "running").await;
+    writes(&home, &daemon, "v0").await;
+    assert_eq!(versions(&daemon, SINK).await, (0, 0));
+    // Chosen for later, which is the restart.
+    let path = format!("{SINK}/configs/active?restart=false");
+    let chosen = json!({ "version": 2 });
+    assert_eq!(send(&daemon, Method::PUT, &path, &chosen).await.0, 200);
+    assert_eq!(versions(&daemon, SINK).await, (0, 2));
+    ask(&daemon, SINK, "restart", "running").await;
+    daemon.wait_for(SINK, has(2)).await;
+    writes(&home, &daemon, "v2").await;
+    // Chosen, and no good.
+    let bad = create(&daemon, SINK, |sink| {
+        sink["plugin_config"]["open"] = "fatal".into();
+    })
+    .await;
+    let chosen = json!({ "version": bad });
+    assert_eq!(send(&daemon, Method::PUT, &path, &chosen).await.0, 200);
+    ask(&daemon, SINK, "restart", "running").await;
+    let told = |sink: &Value| {
+        let message = sink["last_error"]["message"].as_str().unwrap_or_default();
+        message.starts_with("version 3 is the active one and is not activated: open")
+    };
+    daemon.wait_for(SINK, told).await;
+    writes(&home, &daemon, "v2").await;
+    assert_eq!(versions(&daemon, SINK).await, (2, 3));
+    activated(&daemon, SINK, 2).await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    daemon.interrupt().await;
+}

@@ -59,7 +59,15 @@ async fn shapes_that_clients_rely_on_are_kept() {
     assert_eq!(
         keys(&sinks[0]),
         [
-            "id", "key", "name", "path", "enabled", "status", "target", "healthy"
+            "id",
+            "key",
+            "name",
+            "path",
+            "config_version",
+            "enabled",
+            "status",
+            "target",
+            "healthy"
         ]
     );
     let source = daemon.get("/sources/random").await;

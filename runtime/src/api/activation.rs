@@ -40,8 +40,8 @@ pub(super) fn routes(direction: Direction) -> Routes {
     )
     .query(
         "restart",
-        "`false`: the choice is recorded, and the next start of the daemon follows it, or the next look for changes where \
-         connectors.poll_interval is set",
+        "`false`: the choice is recorded, and the next restart of the connector or start of the daemon follows it, or the next look for \
+         changes where connectors.poll_interval is set",
         json!({ "type": "boolean", "default": true }),
     )
     .takes::<Wanted>()

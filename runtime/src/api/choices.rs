@@ -85,6 +85,22 @@ pub(super) async fn record_as(api: &Api, id: &Id, version: u32, number: u64) -> 
     api.provider.activate(id, version).await
 }
 
+/// Makes sure that a version is the active one.
+///
+/// # Errors
+///
+/// Another is, or nobody knows.
+pub(super) async fn confirm(api: &Api, id: &Id, version: u32) -> Result<(), String> {
+    let choice = api.choices.of(id);
+    let _turn = choice.turn.lock().await;
+    let active = api.provider.active(id).await;
+    let active = active.map_err(|error| error.to_string())?;
+    match active.version.spec.version {
+        active if active == version => Ok(()),
+        other => Err(format!("version {other} was chosen since")),
+    }
+}
+
 /// Takes a choice back, again and again until that has succeeded or another is made.
 pub(super) async fn take_back(api: Api, undone: Undone) {
     let (id, mut wait) = (&undone.id, FIRST_WAIT);

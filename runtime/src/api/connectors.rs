@@ -10,6 +10,7 @@ use super::{
     extract::Named,
     offsets,
     openapi::{Operation, Routes},
+    restart,
 };
 use crate::{
     config::spec::Direction,
@@ -21,7 +22,7 @@ const COMMANDS: [(&str, Request, &str); 5] = [
     (
         "restart",
         Request::Restart,
-        "Closes the plugin, if it is open, and opens it again",
+        "Closes the plugin, if it is open, and opens it again, with the active version if it has another",
     ),
     (
         "pause",
@@ -130,6 +131,9 @@ async fn command(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let handle = find(direction, &api, &key)?;
     let snapshot = handle.request(request).await?;
+    if request == Request::Restart {
+        tokio::spawn(restart::take_active(api, handle.clone()));
+    }
     let answer = Connector::of(&handle, snapshot);
     Ok((StatusCode::ACCEPTED, Json(hidden(&handle, &answer))))
 }

@@ -22,6 +22,8 @@ pub(super) struct Connector {
     key: String,
     name: String,
     path: String,
+    /// The version of its configuration that it has, which may not be the active one yet.
+    config_version: u32,
     enabled: bool,
     #[schemars(extend("enum" = Status::ALL.map(Status::name)))]
     status: &'static str,
@@ -139,6 +141,7 @@ impl Connector {
             key: spec.key.clone(),
             name: spec.name.clone(),
             path: spec.path.clone(),
+            config_version: spec.version,
             enabled: spec.enabled,
             status: snapshot.status.name(),
             target: match snapshot.target {

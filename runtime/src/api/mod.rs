@@ -18,6 +18,7 @@ mod offsets;
 mod openapi;
 mod plugins;
 mod query;
+mod restart;
 mod server;
 mod system;
 mod tls;
