@@ -18,7 +18,7 @@ use std::{
 use harness::daemon::{Daemon, Home, PATIENCE};
 use iggy_connectors::{
     config::{Document, Environment, Place, load_with, spec::Direction},
-    provider::{self, Change, Error, Id, News, Opened, Provider},
+    provider::{self, Error, Id, Opened, Provider, Wanted},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -489,53 +489,68 @@ async fn what_people_change_in_the_folder_is_noticed() {
     site.put("any.toml", &file("p"));
     let opened = open(site.folder.path(), &variables).await;
     let mut watch = opened.watch.unwrap();
-    let mut next = async || {
-        tokio::time::timeout(PATIENCE, watch.changed())
-            .await
-            .unwrap()
-    };
-    let change = |version: u32, news: News| Change {
-        id: sink("k"),
-        version,
-        news,
+    let mut look = async || {
+        let look = watch.look().await.unwrap();
+        let of_folder = look.iter().filter(|(id, _)| id.key() != "inline");
+        of_folder.map(wanted).collect::<Vec<_>>()
     };
 
+    assert_eq!(look().await, ["k 4 p"]);
     site.put("any.toml", &file("other"));
-    assert_eq!(next().await, [change(4, News::Edited)]);
+    assert_eq!(look().await, ["k 4 other"]);
     opened
         .provider
         .create(&sink("k"), document("p5"))
         .await
         .unwrap();
-    assert_eq!(
-        next().await,
-        [change(5, News::Added), change(5, News::Activated)]
-    );
+    assert_eq!(look().await, ["k 5 p5"]);
     opened.provider.activate(&sink("k"), 4).await.unwrap();
-    assert_eq!(next().await, [change(4, News::Activated)]);
-    opened.provider.delete(&sink("k"), Some(5)).await.unwrap();
-    assert_eq!(next().await, [change(5, News::Removed)]);
-    // An editor that saves in two steps is not taken for somebody who removes a version.
+    assert_eq!(look().await, ["k 4 other"]);
+    // An editor that saves in two steps is not taken for somebody who removes a version, active or not.
+    let unreadable = |looked: &str| looked.starts_with("k ?") && looked.contains("any.toml:2");
     site.put("any.toml", "type = 'sink'\nkey = ");
-    let [unreadable] = &next().await[..] else {
-        panic!("one thing has changed");
-    };
-    assert_eq!((&unreadable.id, unreadable.version), (&sink("k"), 4));
-    assert!(
-        matches!(&unreadable.news, News::Unreadable(reason) if reason.contains("any.toml:2")),
-        "{unreadable:?}"
-    );
+    for _ in 0..2 {
+        let looked = look().await;
+        assert!(unreadable(&looked[0]), "{looked:?}");
+    }
     site.put("z.toml", &file("p").replace("'k'", "'z'"));
-    let of_z = |news: News| Change {
-        id: sink("z"),
-        version: 4,
-        news,
-    };
-    assert_eq!(next().await, [of_z(News::Added), of_z(News::Activated)]);
-    site.put("any.toml", &file("third"));
-    assert_eq!(next().await, [change(4, News::Edited)]);
-    fs::remove_file(versions.join("any.toml")).unwrap();
-    assert_eq!(next().await, [change(4, News::Removed)]);
+    let looked = look().await;
+    assert!(unreadable(&looked[0]) && looked[1] == "z 4 p", "{looked:?}");
+    // It may be this one under another name, too.
+    fs::rename(versions.join("any.toml"), versions.join("some.toml")).unwrap();
+    let looked = look().await;
+    assert!(looked[0].contains("any.toml any more"), "{looked:?}");
+    assert_eq!(looked[1], "z 4 p");
+    site.put("some.toml", &file("third"));
+    assert_eq!(look().await, ["k 4 third", "z 4 p"]);
+    opened.provider.delete(&sink("k"), Some(5)).await.unwrap();
+    assert_eq!(look().await, ["k 4 third", "z 4 p"]);
+
+    // A folder that is away is none without files.
+    let away = versions.with_extension("away");
+    fs::rename(&versions, &away).unwrap();
+    let looked = look().await;
+    let is_away = |looked: &String| looked.contains("? connectors cannot be read from");
+    assert!(
+        looked.len() == 2 && looked.iter().all(is_away),
+        "{looked:?}"
+    );
+    fs::rename(&away, &versions).unwrap();
+    fs::remove_file(versions.join("some.toml")).unwrap();
+    assert_eq!(look().await, ["z 4 p"]);
+    fs::remove_file(versions.join("z.toml")).unwrap();
+    assert!(look().await.is_empty());
+}
+
+/// What a connector is to be: its key, its version and its plugin, or why nobody knows.
+fn wanted((id, wanted): (&Id, &Wanted)) -> String {
+    match wanted {
+        Wanted::Unknown(reason) => format!("{} ? {reason}", id.key()),
+        wanted => {
+            let spec = wanted.spec().unwrap();
+            format!("{} {} {}", spec.key, spec.version, spec.path)
+        }
+    }
 }
 
 /// The first run, without its sink.

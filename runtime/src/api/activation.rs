@@ -26,7 +26,7 @@ use super::{
     query::{flag, query, whole},
 };
 use crate::{
-    config::spec::Direction,
+    config::spec::{Connector, Direction},
     provider::{Entry, Id},
     supervisor::{Budget, Handle, NotActivated, Phase},
 };
@@ -40,8 +40,8 @@ pub(super) fn routes(direction: Direction) -> Routes {
     )
     .query(
         "restart",
-        "`false`: the choice is recorded, and the next restart of the connector or start of the daemon follows it, or the next look for \
-         changes where connectors.poll_interval is set",
+        "`false`: the choice is recorded, and the next restart of the connector or start of the daemon follows it. Where \
+         connectors.poll_interval is set, it is followed, too, once the connector was stopped by command, or something else about it changes",
         json!({ "type": "boolean", "default": true }),
     )
     .takes::<Wanted>()
@@ -70,7 +70,7 @@ struct Wanted {
     version: u32,
 }
 
-/// Answers with the version when it is the active one; with `?restart=false` it is from the next start of the daemon.
+/// Answers with the version when it is the active one; with `?restart=false` the connector goes on with the one that it has.
 async fn activate(
     direction: Direction,
     State(api): State<Api>,
@@ -86,7 +86,7 @@ async fn activate(
         let entry = found(&api, &id, version, asked).await?;
         match restarts {
             true => swap(&api, &id, &entry, asked).await?,
-            false => record(&api, &id, version).await?,
+            false => record(&api, &id, &entry.version.spec).await?,
         }
         let active = Entry {
             active: true,
@@ -129,8 +129,8 @@ async fn found(api: &Api, id: &Id, version: u32, asked: Instant) -> Result<Entry
     found.map_err(|error| api.failed(&error))
 }
 
-async fn record(api: &Api, id: &Id, version: u32) -> Result<(), ApiError> {
-    let recorded = choices::record(api, id, version).await;
+async fn record(api: &Api, id: &Id, spec: &Connector) -> Result<(), ApiError> {
+    let recorded = choices::record(api, id, spec).await;
     recorded.map_err(|error| api.failed(&error))
 }
 
@@ -144,7 +144,7 @@ async fn swap(api: &Api, id: &Id, entry: &Entry, asked: Instant) -> Result<(), A
     let Some(handle) = api.connectors.find(id.direction(), id.key()) else {
         // Its files have come since the daemon was started.
         checking.await.map_err(ApiError::Problems)?;
-        record(api, id, spec.version).await?;
+        record(api, id, spec).await?;
         return begin(api, id, entry);
     };
     let budget = Budget::new(asked, &handle.spec().deadlines, &spec.deadlines);
@@ -160,6 +160,7 @@ async fn swap(api: &Api, id: &Id, entry: &Entry, asked: Instant) -> Result<(), A
         }
     }
     let runs = handle.spec().version;
+    let decision = handle.decide();
     let choice = api.choices.of(id);
     let (before, sent) = (choice.last(), Arc::new(OnceLock::new()));
     let recorded = {
@@ -179,16 +180,18 @@ async fn swap(api: &Api, id: &Id, entry: &Entry, asked: Instant) -> Result<(), A
         was_sent: sent.get().is_some(),
         number: sent.get().copied().unwrap_or(before),
     };
-    let is_settled = settled(api, undone, &error, budget).await;
+    if undone.failed == undone.runs || matches!(error, NotActivated::Busy) {
+        return Err(not_activated(api, &handle, &error, true));
+    }
+    let is_settled = settled(api, undone, budget).await;
+    // It may be the choice until that is taken back.
+    decision.ends_with(spec.clone());
     Err(not_activated(api, &handle, &error, is_settled))
 }
 
 /// A version that was not activated may be recorded all the same: that is taken back. Says whether it is done in time; it is gone on with
 /// in any case.
-async fn settled(api: &Api, undone: Undone, error: &NotActivated, budget: Budget) -> bool {
-    if undone.failed == undone.runs || matches!(error, NotActivated::Busy) {
-        return true;
-    }
+async fn settled(api: &Api, undone: Undone, budget: Budget) -> bool {
     let settling = tokio::spawn(choices::take_back(api.clone(), undone));
     timeout_at(budget.settled(), settling).await.is_ok()
 }

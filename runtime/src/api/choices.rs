@@ -15,7 +15,10 @@ use std::{
 use tracing::{error, info};
 
 use super::Api;
-use crate::provider::{Error, Id};
+use crate::{
+    config::spec,
+    provider::{Error, Id},
+};
 
 /// The waits before a choice is taken back again: the first, and the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -64,11 +67,18 @@ impl Choice {
     }
 }
 
-/// Records a choice of its own, without an activation.
-pub(super) async fn record(api: &Api, id: &Id, version: u32) -> Result<(), Error> {
+/// Records a choice of its own, without an activation: the connector goes on with what it has.
+pub(super) async fn record(api: &Api, id: &Id, spec: &spec::Connector) -> Result<(), Error> {
     let choice = api.choices.of(id);
     let _turn = choice.turn.lock().await;
-    api.provider.activate(id, version).await?;
+    let handle = api.connectors.find(id.direction(), id.key());
+    let decision = handle.map(|handle| handle.decide());
+    let recorded = api.provider.activate(id, spec.version).await;
+    if let Some(decision) = decision {
+        // Also after a failure: a service that has not answered may have taken it.
+        decision.ends_with(spec.clone());
+    }
+    recorded?;
     choice.next();
     Ok(())
 }

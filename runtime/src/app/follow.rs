@@ -1,131 +1,165 @@
 //! Applies what changes about connectors while the daemon runs: [`follow`], which `app` starts when `connectors.poll_interval` is set.
 //!
-//! A changed version takes its connector's place as one that is activated over the API does, or nothing changes and the connector shows why.
+//! At each look, what every connector is to be is compared with what it is. Where that differs, it takes what it is to be as it takes a
+//! version that is activated over the API, or nothing changes and it shows why. `steps` knows when that is due, `apply` does it.
 
-use std::{collections::BTreeSet, future::ready, time::Duration};
+mod apply;
+mod steps;
 
-use futures_util::future::join_all;
-use tracing::{error, info, warn};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use tokio::{task::JoinSet, time::Instant};
+
+use self::{
+    apply::{Applied, apply},
+    steps::{Attempt, Steps},
+};
 use crate::{
-    config::{Guarded, Problems, Unusable, spec::Connector},
-    provider::{Change, Id, News, Wanted, Watch},
-    supervisor::{Handle, NotActivated, Status, Supervisor},
+    config::spec,
+    provider::{Id, Wanted, Watch},
+    supervisor::{Decided, Handle, Supervisor},
 };
 
-/// The wait while somebody else activates or removes a connector, which its deadlines bound.
-const PAUSE: Duration = Duration::from_millis(200);
+/// A file that is being written looks the same twice only when its writer is done, or takes longer than this for its next piece.
+const SETTLES_IN: Duration = Duration::from_secs(1);
 
 /// Ends when it is dropped. What it has begun by then is carried out by the connectors themselves.
 pub(super) async fn follow(mut watch: Watch, connectors: Supervisor) {
+    let mut follower = Follower {
+        connectors,
+        steps: Steps::default(),
+        applying: JoinSet::new(),
+    };
     loop {
-        let changes = watch.changed().await;
-        for Change { id, version, news } in &changes {
-            info!(connector = %id, version, news = news.name(), "connectors have changed");
-        }
-        let (unreadable, changed) = sorted(changes);
-        for (id, reason) in unreadable {
-            refuse(&connectors, &id, reason).await;
-        }
-        let applied = changed.iter().map(|id| {
-            let wanted = watch.wanted(id);
-            apply(&connectors, id, wanted)
-        });
-        // None waits for another: one plugin may take long to open.
-        join_all(applied).await;
-    }
-}
-
-/// Connectors whose versions cannot be read any more, and those that are to become something else, each once.
-fn sorted(changes: Vec<Change>) -> (Vec<(Id, String)>, BTreeSet<Id>) {
-    let (mut unreadable, mut changed) = (vec![], BTreeSet::new());
-    for Change { id, news, .. } in changes {
-        match news {
-            News::Unreadable(reason) => unreadable.push((id, reason)),
-            _ => {
-                changed.insert(id);
-            }
-        }
-    }
-    (unreadable, changed)
-}
-
-async fn apply(connectors: &Supervisor, id: &Id, wanted: Wanted) {
-    match wanted {
-        Wanted::Usable(spec) => take(connectors, id, &spec).await,
-        Wanted::Unusable(unusable) => show(connectors, id, *unusable).await,
-        Wanted::Nothing => remove(connectors, id).await,
-    }
-}
-
-/// Has the connector become what `spec` says.
-async fn take(connectors: &Supervisor, id: &Id, spec: &Connector) {
-    loop {
-        let Some(handle) = connectors.find(id.direction(), id.key()) else {
-            match connectors.add(spec.clone()) {
-                Ok(_) => return,
-                // It is being removed, or came over the API just now.
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
-            continue;
+        let pause = match follower.steps.are_settled() {
+            true => watch.interval(),
+            false => watch.interval().min(SETTLES_IN),
         };
-        if is_already(&handle, spec) {
-            return;
+        tokio::time::sleep(pause).await;
+        let before = follower.standing();
+        if let Some(wanted) = watch.look().await {
+            follower.collect();
+            follower.compare(&before, wanted);
         }
-        if let Err(problems) = connectors.check(spec).await {
-            let reason = Problems(problems).in_lines();
-            return refuse(connectors, id, unchanged(spec.version, &reason)).await;
-        }
-        // It is chosen already.
-        match handle.activate(spec.clone(), ready(Ok(()))).await {
-            Ok(_) => return,
-            Err(NotActivated::Busy | NotActivated::Ending) => tokio::time::sleep(PAUSE).await,
-            Err(error @ NotActivated::Undone { .. }) => {
-                let reason = unchanged(spec.version, &error.to_string());
-                return refuse(connectors, id, reason).await;
+    }
+}
+
+struct Follower {
+    connectors: Supervisor,
+    steps: Steps,
+    /// None waits for another: one plugin may take long to open.
+    applying: JoinSet<Applied>,
+}
+
+/// A connector as it was at one moment.
+struct Standing {
+    handle: Handle,
+    spec: Arc<spec::Connector>,
+    decided: Decided,
+}
+
+impl Follower {
+    fn standing(&self) -> BTreeMap<Id, Standing> {
+        let handles = self.connectors.all().into_iter().map(Standing::of);
+        handles
+            .map(|standing| (Id::of(&standing.spec), standing))
+            .collect()
+    }
+
+    /// Takes note of what was applied since the last look, or could not be.
+    fn collect(&mut self) {
+        while let Some(ended) = self.applying.try_join_next_with_id() {
+            match ended {
+                Ok((task, applied)) => self.steps.ended(task, applied),
+                // It has panicked, which has been logged.
+                Err(error) => self.steps.ended(error.id(), Applied::Never),
             }
         }
     }
-}
 
-/// Whether the connector is what `spec` says, for instance because it was activated over the API. One that has failed begins anew.
-fn is_already(handle: &Handle, spec: &Connector) -> bool {
-    let is = handle.spec();
-    // Transforms have an order, which a comparison of tables would not see.
-    let text = |written: &Guarded| written.expose().to_string();
-    handle.snapshot().status != Status::Error
-        && is.version == spec.version
-        && is.origin.parent() == spec.origin.parent()
-        && text(&is.written) == text(&spec.written)
-}
-
-/// What cannot be used is listed with its reason, or, where something runs, goes on beside it.
-async fn show(connectors: &Supervisor, id: &Id, unusable: Unusable) {
-    let reason = unchanged(unusable.spec.version, &unusable.reason);
-    if connectors.find(id.direction(), id.key()).is_none()
-        && connectors.add_unusable(unusable).is_ok()
-    {
-        return;
+    /// Does what is due about every connector, as a look began that has found what is `wanted`.
+    fn compare(&mut self, before: &BTreeMap<Id, Standing>, mut wanted: BTreeMap<Id, Wanted>) {
+        for id in before.keys() {
+            wanted.entry(id.clone()).or_insert(Wanted::Nothing);
+        }
+        self.steps.retain(|id| wanted.contains_key(id));
+        for (id, wanted) in wanted {
+            let found = self.connectors.find(id.direction(), id.key());
+            let now = found.map(Standing::of);
+            // What a look says that began before a connector was changed by command may be older than the command.
+            if is_still(before.get(&id), now.as_ref()) {
+                self.decide(id, wanted, now.as_ref());
+            }
+        }
     }
-    refuse(connectors, id, reason).await;
-}
 
-fn unchanged(version: u32, reason: &str) -> String {
-    format!("version {version} has changed and is not activated: {reason}")
-}
+    fn decide(&mut self, id: Id, wanted: Wanted, standing: Option<&Standing>) {
+        if let Some(standing) = standing {
+            if standing.decided.is_underway() {
+                return;
+            }
+            let spec = wanted.spec();
+            let was_decided = spec.is_some_and(|spec| standing.decided.is_about(spec));
+            let is_in_step = is_in_step(Some(standing), &wanted);
+            if was_decided && !is_in_step {
+                return self.steps.forget(&id);
+            }
+            standing.handle.forget_decided(&standing.decided);
+        }
+        if is_in_step(standing, &wanted) {
+            return self.steps.forget(&id);
+        }
+        let Some(attempt) = self.steps.next(&id, wanted, Instant::now()) else {
+            return;
+        };
+        self.begin(id, attempt);
+    }
 
-async fn refuse(connectors: &Supervisor, id: &Id, reason: String) {
-    warn!(connector = %id, %reason, "the change is not applied");
-    if let Some(handle) = connectors.find(id.direction(), id.key()) {
-        handle.note(reason).await;
+    fn begin(&mut self, id: Id, attempt: Attempt) {
+        let applying = apply(self.connectors.clone(), id.clone(), attempt);
+        let task = self.applying.spawn(applying).id();
+        self.steps.begun(&id, task);
     }
 }
 
-async fn remove(connectors: &Supervisor, id: &Id) {
-    match connectors.remove(id.direction(), id.key()).await {
-        Ok(_) => info!(connector = %id, "connector removed"),
-        Err(failure) => {
-            error!(connector = %id, error = %failure, "connector removed, but a restart would know that it was paused or stopped");
+impl Standing {
+    fn of(handle: Handle) -> Self {
+        Self {
+            spec: handle.spec(),
+            decided: handle.decided(),
+            handle,
         }
     }
 }
+
+/// Whether there is the same connector, with the same version, and no decision about it was made between.
+fn is_still(before: Option<&Standing>, now: Option<&Standing>) -> bool {
+    match (before, now) {
+        (None, None) => true,
+        (Some(before), Some(now)) => {
+            before.handle.id == now.handle.id
+                && Arc::ptr_eq(&before.spec, &now.spec)
+                && before.decided.is_still(&now.decided)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the connector is what it is to be.
+fn is_in_step(standing: Option<&Standing>, wanted: &Wanted) -> bool {
+    let Some(Standing { handle, spec, .. }) = standing else {
+        // Of one that is not there nobody needs to know what it was to be.
+        return matches!(wanted, Wanted::Nothing | Wanted::Unknown(_));
+    };
+    let unusable = handle.snapshot().unusable;
+    match wanted {
+        Wanted::Usable(wanted) => unusable.is_none() && spec.is_same_as(wanted),
+        Wanted::Unusable(wanted) => {
+            unusable.as_deref() == Some(&*wanted.reason) && spec.is_same_as(&wanted.spec)
+        }
+        Wanted::Nothing | Wanted::Unknown(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

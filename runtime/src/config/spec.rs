@@ -261,6 +261,17 @@ pub struct Connector {
     pub health: Health,
 }
 
+impl Connector {
+    /// Whether the other is the same version and would be the same connector: read in the same folder, with the same values. Their order
+    /// counts too, as that of transforms does.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let text = |written: &Guarded| written.expose().to_string();
+        self.version == other.version
+            && self.origin.parent() == other.origin.parent()
+            && text(&self.written) == text(&other.written)
+    }
+}
+
 /// One entry of `transforms`, with its config as written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transform {

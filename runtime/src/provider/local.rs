@@ -3,6 +3,7 @@
 //! Nothing is remembered between two calls. A folder holds few files, people edit them, and another daemon may share it.
 
 use std::{
+    fs,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 
 use super::{
     Entry, Error, Id, Provider, View, entries, files, no_version, no_versions, still_active,
-    still_enabled, watch::Gaps,
+    still_enabled,
 };
 use crate::config::{ActiveVersions, Document, History, Place, Reader, Version};
 
@@ -102,13 +103,15 @@ impl Provider for Local {
 
     async fn view(&self) -> Result<View, Error> {
         self.blocking(|inner| {
-            let history = inner.read()?;
-            let gaps = match history.unnamed.is_empty() {
-                true => Gaps::Nothing,
-                // Perhaps it is being written just now.
-                false => Gaps::Files,
-            };
-            Ok(View::of(&history, gaps))
+            let view = View::of(&inner.read()?);
+            // One that is away with all files that it held is no order to remove every connector.
+            Ok(match fs::read_dir(&inner.folder) {
+                Ok(_) => view,
+                Err(error) => view.without_files(format!(
+                    "connectors cannot be read from {}: {error}",
+                    inner.folder.display()
+                )),
+            })
         })
         .await
     }

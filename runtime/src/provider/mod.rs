@@ -1,5 +1,6 @@
 //! Where versions of connectors are kept: in files ([`Local`]) or by a service ([`Http`]). Either lists them, reads, stores,
-//! activates and deletes one, and tells what has changed.
+//! activates and deletes one, and tells what each
+//! connector is to be.
 //!
 //! `app` opens one and starts what it found; the management API works on it. Whether a document is valid is known to `config`.
 
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 pub use self::{
     http::Http,
     local::Local,
-    watch::{Change, News, View, Wanted, Watch},
+    watch::{View, Wanted, Watch},
 };
 use crate::config::{self, Chosen, Document, History, Loaded, Problem, Unusable, spec};
 
@@ -42,7 +43,7 @@ pub trait Provider: Send + Sync {
     /// Removes one version, which must not be the active one, or all of them once the active one is not enabled.
     async fn delete(&self, id: &Id, version: Option<u32>) -> Result<(), Error>;
 
-    /// What there is now, to be compared with what there will be.
+    /// What there is now, for [`Watch`].
     async fn view(&self) -> Result<View, Error>;
 }
 
@@ -116,7 +117,7 @@ impl Id {
         }
     }
 
-    fn of(connector: &spec::Connector) -> Self {
+    pub fn of(connector: &spec::Connector) -> Self {
         Self {
             direction: connector.direction,
             key: connector.key.clone(),
@@ -164,7 +165,7 @@ pub async fn open(loaded: Loaded) -> Result<Opened, Error> {
     };
     let Some(service) = service else {
         let provider: Arc<dyn Provider> = Arc::new(Local::new(own_versions, inline, reader));
-        let seen = View::of(&history, watch::Gaps::Nothing);
+        let seen = View::of(&history);
         return Ok(Opened {
             watch: watched(&provider, seen),
             provider,
@@ -182,7 +183,7 @@ pub async fn open(loaded: Loaded) -> Result<Opened, Error> {
         ..
     } = history.choose();
     Ok(Opened {
-        watch: watched(&provider, View::of(&history, watch::Gaps::Inactive)),
+        watch: watched(&provider, View::of(&history)),
         provider,
         connectors,
         unusable,

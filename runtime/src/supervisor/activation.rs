@@ -45,7 +45,12 @@ pub enum NotActivated {
     #[error("the connector is being removed, or the daemon stops")]
     Ending,
     #[error("{}: {reason}", phase.name())]
-    Undone { phase: Phase, reason: String },
+    Undone {
+        phase: Phase,
+        reason: String,
+        /// Trying again would change nothing.
+        is_final: bool,
+    },
 }
 
 impl Phase {
@@ -70,6 +75,7 @@ impl Phase {
         NotActivated::Undone {
             phase: self,
             reason: format!("{what} in time: an activation has {}", budget.in_words()),
+            is_final: false,
         }
     }
 }

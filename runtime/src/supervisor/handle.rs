@@ -7,7 +7,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{activation::Activation, offsets::Asked, plan::Request, snapshot::Snapshot};
+use super::{
+    activation::Activation,
+    decision::{self, Decided, Decision},
+    offsets::Asked,
+    plan::Request,
+    snapshot::Snapshot,
+};
 use crate::{
     config::spec::{self, Direction, Streams},
     pipeline::{Counts, Failure, Monitor},
@@ -53,6 +59,7 @@ pub struct Handle {
     pub(super) monitor: Arc<Monitor>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) decided: decision::Shared,
 }
 
 /// A connector with these streams, if it names none itself.
@@ -91,6 +98,20 @@ impl Handle {
         let _ = self.commands.send(Command::Note(reason)).await;
     }
 
+    /// From now on until it is dropped a decision about its version is being carried out.
+    pub fn decide(&self) -> Decision {
+        self.decided.begin()
+    }
+
+    pub fn decided(&self) -> Decided {
+        self.decided.read()
+    }
+
+    /// What was decided when this was read is over: the provider says something else.
+    pub fn forget_decided(&self, read: &Decided) {
+        self.decided.forget(read);
+    }
+
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
@@ -106,6 +127,7 @@ impl Handle {
     ///
     /// See [`Refused`].
     pub async fn request(&self, request: Request) -> Result<Snapshot, Refused> {
+        let status = self.snapshot().status;
         let (sender, answer) = oneshot::channel();
         let asked = async {
             let command = Command::Request(request, sender);
@@ -114,6 +136,7 @@ impl Handle {
         };
         let answered = timeout(ANSWER_TIMEOUT, asked).await.ok().flatten();
         let snapshot = answered.unwrap_or(Err(Refused::Ending))?;
+        self.decided.heed(request, status);
         self.lifecycle.save().await.map_err(Refused::NotSaved)?;
         Ok(snapshot)
     }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
 use super::{
+    decision,
     handle::Handle,
     inbox::Inbox,
     plan::{Plan, Target},
@@ -70,6 +71,7 @@ pub(super) fn launch<O: Opener>(opener: O, launch: Launch) -> Handle {
     let (reporter, snapshot) = Reporter::new(status, target, secrets);
     if let Some(reason) = &unusable {
         reporter.note(reason.clone());
+        reporter.unusable(Some(reason));
         plan.failed(None);
     }
     let monitor = Arc::new(Monitor::new(direction, key.clone()));
@@ -112,5 +114,6 @@ pub(super) fn launch<O: Opener>(opener: O, launch: Launch) -> Handle {
         monitor,
         commands,
         lifecycle,
+        decided: decision::Shared::default(),
     }
 }

@@ -4,6 +4,7 @@
 mod activation;
 mod budget;
 mod check;
+mod decision;
 mod handle;
 mod health;
 mod inbox;
@@ -40,6 +41,7 @@ pub use self::{
     activation::{NotActivated, Phase},
     budget::Budget,
     check::Plugins,
+    decision::{Decided, Decision},
     handle::{Handle, Refused},
     offsets::{Manner, Move, NotReset, Place, Reset, Saved, Selection, Standing},
     open::Host,

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub last_error: Option<LastError>,
     /// When a connector in error, or one that retries, tries again.
     pub next_attempt: Option<SystemTime>,
+    /// Why its specification cannot be used.
+    pub unusable: Option<Arc<str>>,
     /// The plugin's own version, once it is loaded.
     pub plugin_version: Option<String>,
     /// The streams that it had when its plugin opened last, `None` before.
@@ -57,6 +59,7 @@ impl Reporter {
             target,
             last_error: None,
             next_attempt: None,
+            unusable: None,
             plugin_version: None,
             streams: None,
             has_opened: false,
@@ -107,6 +110,11 @@ impl Reporter {
         self.snapshot
             .send_modify(|snapshot| snapshot.has_opened = true);
         self.streams(streams);
+    }
+
+    pub(super) fn unusable(&self, reason: Option<&str>) {
+        self.snapshot
+            .send_modify(|snapshot| snapshot.unusable = reason.map(Arc::from));
     }
 
     pub(super) fn streams(&self, streams: Option<Streams>) {

@@ -314,6 +314,7 @@ impl<O: Opener> Task<O> {
         recorded.map_err(|reason| NotActivated::Undone {
             phase: Phase::Record,
             reason,
+            is_final: false,
         })
     }
 
@@ -322,6 +323,7 @@ impl<O: Opener> Task<O> {
         // Not what it was to be when this began: its operator may have said something since.
         let target = target(&self.lifecycle, &spec);
         self.unusable = None;
+        self.reporter.unusable(None);
         self.restarts = Restarts::new(&spec.restart);
         self.spec.send_replace(spec);
         self.plan.adopt(target);
@@ -438,10 +440,14 @@ async fn open<O: Opener>(
 }
 
 fn undone(phase: Phase, end: End) -> NotActivated {
-    let (End::Failed(failure) | End::Final(failure)) = end;
+    let (failure, is_final) = match end {
+        End::Failed(failure) => (failure, false),
+        End::Final(failure) => (failure, true),
+    };
     NotActivated::Undone {
         phase,
         reason: failure.to_string(),
+        is_final,
     }
 }
 

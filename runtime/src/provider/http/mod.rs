@@ -24,8 +24,7 @@ use self::{
     urls::Urls,
 };
 use super::{
-    Entry, Error, Id, Provider, View, entries, no_version, no_versions, still_active,
-    still_enabled, watch::Gaps,
+    Entry, Error, Id, Provider, View, entries, no_version, no_versions, still_active, still_enabled,
 };
 use crate::config::{
     self, Code, Document, History, Place, Problem, Reader, Version,
@@ -409,7 +408,7 @@ impl Provider for Http {
 
     async fn view(&self) -> Result<View, Error> {
         let history = self.active_history().await?;
-        Ok(View::of(&history, Gaps::Inactive))
+        Ok(View::of(&history))
     }
 }
 

@@ -55,7 +55,7 @@ async fn a_choice_that_cannot_be_kept_leaves_the_old_version_running() {
         home.until(is(Status::Running)).await;
         let record = ready(Err("disk full".to_owned()));
         let error = home.handle.activate(next(&home), record).await.unwrap_err();
-        let NotActivated::Undone { phase, reason } = &error else {
+        let NotActivated::Undone { phase, reason, .. } = &error else {
             panic!("{error}");
         };
         assert_eq!((*phase, reason.as_str()), (Phase::Record, "disk full"));
@@ -79,7 +79,7 @@ async fn a_choice_that_takes_for_ever_to_keep_is_given_up_in_time_and_the_old_ve
             let began = Instant::now();
             let activated = home.handle.activate(next(&home), pending());
             let error = timeout(PATIENCE, activated).await.unwrap().unwrap_err();
-            let NotActivated::Undone { phase, reason } = &error else {
+            let NotActivated::Undone { phase, reason, .. } = &error else {
                 panic!("{error}");
             };
             assert_eq!(*phase, Phase::Record);
@@ -163,7 +163,7 @@ async fn what_opens_too_late_is_closed_beside_what_runs_and_the_next_activation_
     opening(3_500);
     let error = home.handle.activate(next(&home), ready(Ok(()))).await;
     let error = error.unwrap_err();
-    let NotActivated::Undone { phase, reason } = &error else {
+    let NotActivated::Undone { phase, reason, .. } = &error else {
         panic!("{error}");
     };
     assert_eq!(*phase, Phase::Open);
@@ -277,4 +277,24 @@ async fn a_reason_that_is_noted_is_shown_and_changes_nothing() {
     assert_eq!(noted.last_error.unwrap().message, "unknown key `pth`");
     assert_eq!(noted.status, Status::Running);
     home.stop().await;
+}
+
+#[tokio::test]
+async fn what_would_fail_again_in_the_same_way_is_told_apart() {
+    for (opens, expected) in [(Opens::Badly(1), false), (Opens::Never, true)] {
+        for home in homes("") {
+            home.until(is(Status::Running)).await;
+            home.world.change(|script| script.opens = opens);
+            let activated = home.handle.activate(next(&home), ready(Ok(()))).await;
+            let error = activated.unwrap_err();
+            assert!(
+                matches!(error, NotActivated::Undone { is_final, .. } if is_final == expected),
+                "{error}"
+            );
+            home.world.change(|script| script.opens = Opens::Well);
+            home.handle.request(Request::Start).await.unwrap();
+            home.until(is(Status::Running)).await;
+            home.stop().await;
+        }
+    }
 }

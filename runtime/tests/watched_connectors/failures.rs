@@ -1,0 +1,70 @@
+//! Changes that cannot be applied: what runs goes on, says why, and they are tried again.
+
+use std::{env::consts::DLL_SUFFIX, fs};
+
+use super::site::{
+    PATH, Watched, has_status, nothing_is_lost_repeated_or_moved, shows, sink, writes, written,
+};
+
+#[tokio::test]
+async fn a_version_that_does_not_open_is_tried_again_until_it_does() {
+    for keys in ["", "exclusive = true\n"] {
+        let watched = Watched::new();
+        let home = &watched.home;
+        let with = |token: &str| format!("{}{keys}", sink(token));
+        watched.write("lines.toml", &with("old"));
+        let daemon = home.start().await;
+        writes(home, &daemon, "old").await;
+        let deed = home.path().join("deed");
+        fs::write(&deed, "fatal").unwrap();
+        watched.write(
+            "lines.toml",
+            &format!("{}open_deed = \"deed\"\n", with("new")),
+        );
+        shows(&daemon, PATH, "open: no table; it is tried again after").await;
+        for _ in 0..2 {
+            // It is told anew after each attempt.
+            let told = daemon.get(PATH).await["last_error"]["timestamp"].clone();
+            let is_later = |it: &serde_json::Value| it["last_error"]["timestamp"] != told;
+            daemon.wait_for(PATH, is_later).await;
+            shows(&daemon, PATH, "open: no table; it is tried again after").await;
+            writes(home, &daemon, "old").await;
+        }
+        assert!(!written(home).1.contains(&"new".to_owned()));
+        let lines = daemon.stderr().all();
+        let told = lines
+            .iter()
+            .filter(|it| it.contains("the change is not applied"));
+        assert_eq!(told.count(), 1, "{}", daemon.stderr().text());
+        fs::remove_file(&deed).unwrap();
+        writes(home, &daemon, "new").await;
+        has_status(&daemon, PATH, "running").await;
+        nothing_is_lost_repeated_or_moved(home, &daemon).await;
+        daemon.interrupt().await;
+    }
+}
+
+#[tokio::test]
+async fn a_library_that_is_missing_is_looked_for_again() {
+    let watched = Watched::new();
+    let home = &watched.home;
+    watched.write("lines.toml", &sink("old"));
+    let daemon = home.start().await;
+    writes(home, &daemon, "old").await;
+    let elsewhere = sink("new").replace("libledger_sink", "./libelsewhere");
+    watched.write("lines.toml", &elsewhere);
+    shows(&daemon, PATH, "`./libelsewhere` not found").await;
+    writes(home, &daemon, "old").await;
+    let built = std::env::current_exe().unwrap();
+    let built = built.with_file_name(format!("libledger_sink{DLL_SUFFIX}"));
+    let beside = home.path().join("beside");
+    fs::copy(built, &beside).unwrap();
+    fs::rename(
+        beside,
+        home.path().join(format!("libelsewhere{DLL_SUFFIX}")),
+    )
+    .unwrap();
+    writes(home, &daemon, "new").await;
+    nothing_is_lost_repeated_or_moved(home, &daemon).await;
+    daemon.interrupt().await;
+}
