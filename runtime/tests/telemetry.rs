@@ -157,6 +157,59 @@ deed = "deed"
 
 const LINES: &str = "{connector_key=\"lines\",connector_type=\"sink\"}";
 
+/// The messages of the batches that were told at info, one by one.
+fn told(daemon: &Daemon, what: &str) -> Vec<u64> {
+    let all = daemon.stderr().all();
+    let lines = all.iter().filter(|line| line.contains(what));
+    lines
+        .map(|line| {
+            assert!(line.contains(" INFO "), "{line}");
+            let (_, received) = line.split_once("received=").unwrap();
+            received.split(' ').next().unwrap().parse().unwrap()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_verbose_connector_tells_each_of_its_batches_at_info_and_no_other_does() {
+    for (verbose, silent, tells, key) in [
+        (
+            "[sources.numbers]",
+            "batch consumed",
+            "batch produced",
+            "source{key=\"numbers\"}",
+        ),
+        (
+            "[sinks.lines]",
+            "batch produced",
+            "batch consumed",
+            "sink{key=\"lines\"}",
+        ),
+    ] {
+        let config = LEDGERS.replace(verbose, &format!("{verbose}\nverbose = true"));
+        let home = Home::new(&config);
+        std::fs::write(home.path().join("until"), "100").unwrap();
+        let daemon = home.start().await;
+        daemon
+            .wait_for_stats("lines", |stats| stats["messages_processed"] == 100)
+            .await;
+        // The last batch is told when it is settled.
+        let deadline = tokio::time::Instant::now() + harness::daemon::PATIENCE;
+        while told(&daemon, tells).iter().sum::<u64>() < 100 {
+            let text = daemon.stderr().text();
+            assert!(tokio::time::Instant::now() < deadline, "{text}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let batches = told(&daemon, tells);
+        assert_eq!(batches.iter().sum::<u64>(), 100, "{batches:?}");
+        assert!(batches.len() > 4, "each batch by itself: {batches:?}");
+        let line = daemon.stderr().wait_for(tells).await;
+        assert!(line.contains(key) && line.contains("elapsed="), "{line}");
+        assert_eq!(told(&daemon, silent), [0; 0], "only who is asked to");
+        daemon.interrupt().await;
+    }
+}
+
 /// Waits until a series has the value that is wanted.
 async fn wait_for(daemon: &Daemon, series: &str, met: impl Fn(f64) -> bool) -> f64 {
     let deadline = tokio::time::Instant::now() + harness::daemon::PATIENCE;
