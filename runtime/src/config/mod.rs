@@ -8,6 +8,7 @@ mod connector;
 mod document;
 mod dotenv;
 mod environment;
+mod escapes;
 mod file_schema;
 mod folder;
 mod format;
@@ -15,6 +16,7 @@ mod guarded;
 mod keys;
 mod locate;
 mod overrides;
+mod parts;
 mod path;
 mod plugin_schema;
 mod prepare;
@@ -197,12 +199,8 @@ fn learn(runtime: &spec::Runtime, secrets: &Secrets) {
     if password != iggy.username {
         secrets.learn(password);
     }
-    let url = iggy
-        .address
-        .split_once("://")
-        .and_then(|(_, rest)| rest.rsplit_once('@'));
-    if let Some((user, _)) = url {
-        secrets.learn(user.split_once(':').map_or(user, |(_, password)| password));
+    if let Some(password) = parts::password(&iggy.address) {
+        secrets.learn(&password);
     }
     let mut others: Vec<_> = [&iggy.token, &runtime.http.api_key]
         .into_iter()

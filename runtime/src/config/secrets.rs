@@ -5,8 +5,11 @@
 use std::{
     borrow::Cow,
     fmt,
+    ops::Range,
     sync::{Arc, PoisonError, RwLock},
 };
+
+use super::{escapes, parts};
 
 /// What is shown instead.
 pub(super) const HIDDEN: &str = "***";
@@ -15,17 +18,19 @@ pub(super) const HIDDEN: &str = "***";
 const SHORTEST: usize = 4;
 /// From this length on a text is hidden even inside a word.
 const LONG: usize = 12;
+/// Stands where a long text was cut, perhaps in the midst of a secret.
+const CUT: char = '…';
 
 /// The secret texts of a configuration. Clones share them.
 #[derive(Clone, Default)]
 pub struct Secrets(Arc<RwLock<Vec<String>>>);
 
 impl Secrets {
-    /// Hides `text` from now on, and its lines, and what it looks like inside quotes.
+    /// Hides `text` from now on, its lines, and what is secret in it by itself.
     pub fn learn(&self, text: &str) {
-        let quoted = format!("{text:?}");
-        let lines = text.lines().map(str::trim);
-        let forms = lines.chain([text, &quoted[1..quoted.len() - 1]]);
+        let parts = parts::of(text);
+        let texts = parts.iter().map(String::as_str).chain([text]);
+        let forms = texts.flat_map(|text| text.lines().map(str::trim).chain([text]));
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for form in forms.filter(|form| is_telling(form)) {
             if !known.iter().any(|known| known == form) {
@@ -36,16 +41,20 @@ impl Secrets {
         known.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
-    /// The text with `***` in place of every secret.
+    /// The text with `***` in place of every secret, also of one that is escaped, or cut off at its end.
     pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut shown = Cow::Borrowed(text);
-        for secret in known.iter() {
-            if let Some(hidden) = without(&shown, secret) {
-                shown = Cow::Owned(hidden);
-            }
+        let standing = known.iter().flat_map(|secret| standing(text, secret));
+        let mut found: Vec<_> = standing.collect();
+        found.extend(escapes::find(text, &known, |secret, before, after| {
+            let letter = |byte: Option<u8>| byte.filter(u8::is_ascii).map(char::from);
+            is_hidden(secret, letter(before), letter(after))
+        }));
+        found.extend(cut(text, &known));
+        match found.is_empty() {
+            true => Cow::Borrowed(text),
+            false => Cow::Owned(without(text, found)),
         }
-        shown
     }
 }
 
@@ -62,25 +71,52 @@ fn is_telling(text: &str) -> bool {
     text.len() >= SHORTEST && !is_small_number && !["true", "false"].contains(&text)
 }
 
-/// The text without a secret in it; `None` when it is not there.
-fn without(text: &str, secret: &str) -> Option<String> {
-    let mut shown = String::new();
-    let mut rest = text;
-    let mut before = None;
-    let mut found = false;
-    while let Some(at) = rest.find(secret) {
-        let (head, tail) = (&rest[..at], &rest[at + secret.len()..]);
-        shown.push_str(head);
-        let left = head.chars().next_back().or(before);
-        let is_inside_a_word = is_in_word(left) || is_in_word(tail.chars().next());
-        let hidden = secret.len() >= LONG || !is_inside_a_word;
-        shown.push_str(if hidden { HIDDEN } else { secret });
-        found |= hidden;
-        before = secret.chars().next_back();
-        rest = tail;
+/// Where a secret stands in a text as it is.
+fn standing<'a>(text: &'a str, secret: &'a str) -> impl Iterator<Item = Range<usize>> {
+    let ranges = text
+        .match_indices(secret)
+        .map(|(at, secret)| at..at + secret.len());
+    ranges.filter(move |range| {
+        let before = text[..range.start].chars().next_back();
+        is_hidden(secret, before, text[range.end..].chars().next())
+    })
+}
+
+fn is_hidden(secret: &str, before: Option<char>, after: Option<char>) -> bool {
+    secret.len() >= LONG || !(is_in_word(before) || is_in_word(after))
+}
+
+/// Where a secret begins that was cut off.
+fn cut(text: &str, known: &[String]) -> Vec<Range<usize>> {
+    let mut found = vec![];
+    for (end, _) in text.match_indices(CUT) {
+        let kept = &text[..end];
+        let beginnings = known.iter().filter_map(|secret| {
+            let mut ends = (SHORTEST..secret.len()).rev();
+            ends.find(|end| {
+                secret
+                    .get(..*end)
+                    .is_some_and(|start| kept.ends_with(start))
+            })
+        });
+        found.extend(beginnings.max().map(|length| end - length..end));
     }
-    shown.push_str(rest);
-    found.then_some(shown)
+    found
+}
+
+/// The text with `***` in these places; where some overlap, once.
+fn without(text: &str, mut places: Vec<Range<usize>>) -> String {
+    places.sort_by_key(|place| place.start);
+    let (mut shown, mut at) = (String::new(), 0);
+    for Range { start, end } in places {
+        if start >= at {
+            shown.push_str(&text[at..start]);
+            shown.push_str(HIDDEN);
+        }
+        at = at.max(end);
+    }
+    shown.push_str(&text[at..]);
+    shown
 }
 
 fn is_in_word(letter: Option<char>) -> bool {
@@ -121,6 +157,49 @@ mod tests {
             assert_eq!(secrets.hide(text), expected);
         }
         assert_eq!(format!("{secrets:?}"), "Secrets(***)");
+    }
+
+    #[test]
+    fn a_secret_inside_another_text_is_hidden_however_that_writes_it() {
+        let secrets = Secrets::default();
+        for text in [
+            "p=a s/s",
+            "Bearer eyJhbGciOiJIUzI1NiJ9",
+            "postgres://app:pw%40home@db/x",
+            "quo\"ted\\one",
+        ] {
+            secrets.learn(text);
+        }
+        let cases = [
+            // In URLs.
+            ("http://h/?q=p%3Da%20s%2Fs&x=1", "http://h/?q=***&x=1"),
+            ("http://h/?q=p%3da+s/s&x=1", "http://h/?q=***&x=1"),
+            ("http://u:p=a s/s@h", "http://u:***@h"),
+            ("to postgres://app:pw%40home@db/x", "to ***"),
+            ("for app: pw@home was refused", "for app: *** was refused"),
+            ("postgres://app:pw%40home@other", "postgres://app:***@other"),
+            // In headers.
+            ("sent Bearer eyJhbGciOiJIUzI1NiJ9", "sent ***"),
+            (
+                "Authorization: bearer eyJhbGciOiJIUzI1NiJ9;",
+                "Authorization: bearer ***;",
+            ),
+            // In JSON, and in a line of JSON.
+            (r#"{"a":"quo\"ted\\one"}"#, r#"{"a":"***"}"#),
+            (
+                r#"{"a":"{\"b\":\"quo\\\"ted\\\\one\"}"}"#,
+                r#"{"a":"{\"b\":\"***\"}"}"#,
+            ),
+            (r#"{"a":"1:\np=a s/s"}"#, r#"{"a":"1:\n***"}"#),
+            (r#"{"a":"p=a s\/s"}"#, r#"{"a":"***"}"#),
+            (r#"{"a":"p\u003da s/s"}"#, r#"{"a":"***"}"#),
+            // Cut off.
+            ("token eyJhbGciOi… and more", "token ***… and more"),
+            ("it is 100%\\sure + safe…", "it is 100%\\sure + safe…"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(secrets.hide(text), expected);
+        }
     }
 
     #[test]
