@@ -504,6 +504,10 @@ async fn what_people_change_in_the_folder_is_noticed() {
         .await
         .unwrap();
     assert_eq!(look().await, ["k 5 p5"]);
+    // What is lower than the active one cannot be meant, wherever it is.
+    site.put("any.toml", "type = 'sink'\nkey = ");
+    assert_eq!(look().await, ["k 5 p5"]);
+    site.put("any.toml", &file("other"));
     opened.provider.activate(&sink("k"), 4).await.unwrap();
     assert_eq!(look().await, ["k 4 other"]);
     // An editor that saves in two steps is not taken for somebody who removes a version, active or not.

@@ -107,18 +107,24 @@ impl View {
         self
     }
 
-    /// Why a connector may only be missed, or a version of it, that was in a file before.
+    /// Why a connector may only be missed, or the version of it that is the active one, and was in a file before.
     fn misses(&self, id: &Id, before: &Seen) -> Option<String> {
         if self.unreadable.is_empty() && self.without_files.is_none() {
             return None;
         }
-        let places = self.connectors.get(id).map(|seen| &seen.places);
-        let is_there = |version| places.is_some_and(|places| places.contains_key(version));
+        let now = self.connectors.get(id);
+        let is_there = |version: &u32| now.is_some_and(|now| now.places.contains_key(version));
+        let active = now.and_then(|now| now.wanted.spec());
+        let active = active
+            .map(|spec| spec.version)
+            .filter(|version| is_there(version));
         let mut missing = before.places.iter().filter_map(|(version, place)| {
             let Place::File(path) = place else {
                 return None;
             };
-            (!is_there(version)).then_some((version, path))
+            // A lower one cannot be the active one in place of one that is there.
+            let matters = active.is_none_or(|active| *version > active);
+            (matters && !is_there(version)).then_some((version, path))
         });
         let (version, path) = missing.next()?;
         let reason = self.unreadable.get(path).or(self.without_files.as_ref());
