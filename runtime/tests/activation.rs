@@ -47,12 +47,6 @@ token = "v0"
 const SINK: &str = "/sinks/lines";
 const SOURCE: &str = "/sources/numbers";
 
-async fn send(daemon: &Daemon, method: Method, path: &str, body: &Value) -> (u16, Value) {
-    let request = reqwest::Client::new().request(method, daemon.url(path));
-    let reply = request.json(body).timeout(PATIENCE).send().await.unwrap();
-    (reply.status().as_u16(), reply.json().await.unwrap())
-}
-
 /// Makes a version of the active one and `change`s it. Returns its number.
 async fn create(daemon: &Daemon, connector: &str, change: impl FnOnce(&mut Value)) -> u64 {
     let mut document = daemon.get(&format!("{connector}/configs/active")).await;
@@ -61,14 +55,15 @@ async fn create(daemon: &Daemon, connector: &str, change: impl FnOnce(&mut Value
     }
     change(&mut document);
     let path = format!("{connector}/configs");
-    let (status, stored) = send(daemon, Method::POST, &path, &document).await;
+    let (status, stored) = daemon.send(Method::POST, &path, Some(&document)).await;
     assert_eq!(status, 200, "{stored}");
     stored["version"].as_u64().unwrap()
 }
 
 async fn activate(daemon: &Daemon, connector: &str, version: u64) -> (u16, Value) {
     let path = format!("{connector}/configs/active");
-    send(daemon, Method::PUT, &path, &json!({ "version": version })).await
+    let wanted = json!({ "version": version });
+    daemon.send(Method::PUT, &path, Some(&wanted)).await
 }
 
 async fn activated(daemon: &Daemon, connector: &str, version: u64) {
@@ -112,12 +107,6 @@ async fn writes(home: &Home, daemon: &Daemon, version: &str) {
 
 fn has_status(status: &'static str) -> impl Fn(&Value) -> bool {
     move |connector| connector["status"] == status
-}
-
-async fn ask(daemon: &Daemon, connector: &str, command: &str, then: &'static str) {
-    let (status, answer) = daemon.post(&format!("{connector}/{command}")).await;
-    assert_eq!(status, 202, "{answer}");
-    daemon.wait_for(connector, has_status(then)).await;
 }
 
 /// Waits until so many more have been counted.
@@ -288,7 +277,7 @@ async fn the_choice_holds_over_restarts_of_the_daemon() {
     // Recorded and no more: what runs goes on until the next start.
     let path = format!("{SINK}/configs/active?restart=false");
     let body = json!({ "version": next });
-    let (status, answer) = send(&daemon, Method::PUT, &path, &body).await;
+    let (status, answer) = daemon.send(Method::PUT, &path, Some(&body)).await;
     assert_eq!((status, &answer["active"]), (200, &true.into()), "{answer}");
     writes(&home, &daemon, "v0").await;
     daemon.interrupt().await;
@@ -306,15 +295,15 @@ async fn a_paused_or_stopped_connector_has_the_version_when_it_goes_on() {
         sink["plugin_config"]["token"] = "v1".into()
     })
     .await;
-    ask(&daemon, SINK, "pause", "paused").await;
+    daemon.ask(SINK, "pause", "paused").await;
     activated(&daemon, SINK, next).await;
     daemon.wait_for(SINK, has_status("paused")).await;
-    ask(&daemon, SINK, "resume", "running").await;
+    daemon.ask(SINK, "resume", "running").await;
     writes(&home, &daemon, "v1").await;
-    ask(&daemon, SINK, "stop", "stopped").await;
+    daemon.ask(SINK, "stop", "stopped").await;
     activated(&daemon, SINK, 0).await;
     assert_eq!(daemon.get(SINK).await["status"], "stopped");
-    ask(&daemon, SINK, "start", "running").await;
+    daemon.ask(SINK, "start", "running").await;
     writes(&home, &daemon, "v0").await;
     nothing_is_lost_repeated_or_moved(&home, &daemon).await;
     daemon.interrupt().await;
@@ -387,7 +376,7 @@ async fn what_is_asked_must_be_a_version() {
         json!({ "version": -1 }),
         json!({ "version": 0, "x": 1 }),
     ] {
-        let (status, answer) = send(&daemon, Method::PUT, &path, &body).await;
+        let (status, answer) = daemon.send(Method::PUT, &path, Some(&body)).await;
         assert_eq!(
             (status, &answer["code"]),
             (400, &"invalid".into()),
@@ -396,7 +385,7 @@ async fn what_is_asked_must_be_a_version() {
     }
     let path = format!("{path}?restart=no");
     let body = json!({ "version": 0 });
-    assert_eq!(send(&daemon, Method::PUT, &path, &body).await.0, 400);
+    assert_eq!(daemon.send(Method::PUT, &path, Some(&body)).await.0, 400);
     daemon.interrupt().await;
 }
 
@@ -667,22 +656,22 @@ async fn the_highest_version_is_active_until_one_is_chosen_and_a_restart_takes_w
     // Nobody has chosen: it is what the next start takes, and says so.
     let stored = create(&daemon, SINK, token("v1")).await;
     assert_eq!((stored, versions(&daemon, SINK).await), (1, (0, 1)));
-    ask(&daemon, SINK, "restart", "running").await;
+    daemon.ask(SINK, "restart", "running").await;
     daemon.wait_for(SINK, has(1)).await;
     writes(&home, &daemon, "v1").await;
     // Somebody has chosen: what is stored later is one among others.
     activated(&daemon, SINK, 0).await;
     let stored = create(&daemon, SINK, token("v2")).await;
     assert_eq!((stored, versions(&daemon, SINK).await), (2, (0, 0)));
-    ask(&daemon, SINK, "restart", "running").await;
+    daemon.ask(SINK, "restart", "running").await;
     writes(&home, &daemon, "v0").await;
     assert_eq!(versions(&daemon, SINK).await, (0, 0));
     // Chosen for later, which is the restart.
     let path = format!("{SINK}/configs/active?restart=false");
     let chosen = json!({ "version": 2 });
-    assert_eq!(send(&daemon, Method::PUT, &path, &chosen).await.0, 200);
+    assert_eq!(daemon.send(Method::PUT, &path, Some(&chosen)).await.0, 200);
     assert_eq!(versions(&daemon, SINK).await, (0, 2));
-    ask(&daemon, SINK, "restart", "running").await;
+    daemon.ask(SINK, "restart", "running").await;
     daemon.wait_for(SINK, has(2)).await;
     writes(&home, &daemon, "v2").await;
     // Chosen, and no good.
@@ -691,8 +680,8 @@ async fn the_highest_version_is_active_until_one_is_chosen_and_a_restart_takes_w
     })
     .await;
     let chosen = json!({ "version": bad });
-    assert_eq!(send(&daemon, Method::PUT, &path, &chosen).await.0, 200);
-    ask(&daemon, SINK, "restart", "running").await;
+    assert_eq!(daemon.send(Method::PUT, &path, Some(&chosen)).await.0, 200);
+    daemon.ask(SINK, "restart", "running").await;
     let told = |sink: &Value| {
         let message = sink["last_error"]["message"].as_str().unwrap_or_default();
         message.starts_with("version 3 is the active one and is not activated: open")

@@ -119,6 +119,7 @@ const VOLATILE: [&str; 18] = [
     "run_time",
     "start_time",
     "suggestion",
+    "tasks",
     "timestamp",
     "total_cpu_usage",
     "total_memory",

@@ -19,14 +19,6 @@ async fn put(daemon: &Daemon, target: &str, change: Value) -> (u16, Value) {
     (reply.status().as_u16(), reply.json().await.unwrap())
 }
 
-async fn ask(daemon: &Daemon, command: &str, then: &'static str) {
-    let (status, answer) = daemon.post(&format!("/sources/random/{command}")).await;
-    assert_eq!(status, 202, "{answer}");
-    daemon
-        .wait_for("/sources/random", |source| source["status"] == then)
-        .await;
-}
-
 #[tokio::test]
 async fn a_level_is_changed_taken_back_and_changed_for_a_while() {
     let home = Home::new(SHIPPED);
@@ -42,10 +34,10 @@ async fn a_level_is_changed_taken_back_and_changed_for_a_while() {
     assert_eq!(status, 200, "{answer}");
     let changed = json!([{ "target": STATUS, "level": "off", "until": null }]);
     assert_eq!(answer["loggers"], changed);
-    ask(&daemon, "pause", "paused").await;
+    daemon.ask("/sources/random", "pause", "paused").await;
     let (status, answer) = put(&daemon, STATUS, json!({ "level": null })).await;
     assert_eq!((status, &answer["loggers"]), (200, &json!([])));
-    ask(&daemon, "stop", "stopped").await;
+    daemon.ask("/sources/random", "stop", "stopped").await;
     // A status is logged before it is shown: the one in between is missing for good.
     daemon.stderr().wait_for("to=\"stopped\"").await;
     let text = daemon.stderr().text();

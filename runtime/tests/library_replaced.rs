@@ -95,13 +95,6 @@ async fn writes(home: &Home, daemon: &Daemon, sink: &str, build: &str, more: usi
     }
 }
 
-async fn ask(daemon: &Daemon, sink: &str, command: &str, then: &str) -> Value {
-    let (status, answer) = daemon.post(&format!("/sinks/{sink}/{command}")).await;
-    assert_eq!(status, 202, "{answer}");
-    let path = format!("/sinks/{sink}");
-    daemon.wait_for(&path, |sink| sink["status"] == then).await
-}
-
 async fn version(daemon: &Daemon, sink: &str) -> Value {
     daemon.stats(sink).await["version"].clone()
 }
@@ -130,14 +123,14 @@ async fn goes_through_its_builds(way: Way) {
     let validated = reqwest::Client::new().post(daemon.url("/validate"));
     let validated = validated.json(&document).send().await.unwrap();
     assert_eq!(validated.status(), 200);
-    ask(&daemon, "one", "pause", "paused").await;
-    ask(&daemon, "one", "resume", "running").await;
+    daemon.ask("/sinks/one", "pause", "paused").await;
+    daemon.ask("/sinks/one", "resume", "running").await;
     for sink in ["one", "other"] {
         writes(&home, &daemon, sink, "old", 50).await;
         assert_eq!(version(&daemon, sink).await, "old", "{sink}");
     }
 
-    ask(&daemon, "one", "restart", "running").await;
+    daemon.ask("/sinks/one", "restart", "running").await;
     writes(&home, &daemon, "one", "new", 50).await;
     writes(&home, &daemon, "other", "old", 50).await;
     assert_eq!(version(&daemon, "one").await, "new");
@@ -148,7 +141,7 @@ async fn goes_through_its_builds(way: Way) {
     let half = builds.path("half");
     fs::write(&half, &whole[..whole.len() / 2]).unwrap();
     replace(&library, &half, way);
-    let failed = ask(&daemon, "one", "restart", "error").await;
+    let failed = daemon.ask("/sinks/one", "restart", "error").await;
     let reason = failed["last_error"]["message"].as_str().unwrap();
     assert!(
         reason.contains("libsink.so") && reason.contains("copy it again"),
@@ -156,9 +149,9 @@ async fn goes_through_its_builds(way: Way) {
     );
     writes(&home, &daemon, "other", "old", 50).await;
     replace(&library, &new, way);
-    ask(&daemon, "one", "start", "running").await;
+    daemon.ask("/sinks/one", "start", "running").await;
     writes(&home, &daemon, "one", "new", 50).await;
-    ask(&daemon, "other", "restart", "running").await;
+    daemon.ask("/sinks/other", "restart", "running").await;
     writes(&home, &daemon, "other", "new", 50).await;
 
     // Whatever was replaced, each message was written once. (This sink writes two batches at once, in any order.)

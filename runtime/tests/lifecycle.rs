@@ -62,13 +62,6 @@ fn at_least(key: &'static str, count: u64) -> impl Fn(&Value) -> bool {
     move |stats| stats[key].as_u64() >= Some(count)
 }
 
-async fn ask(daemon: &Daemon, connector: &str, command: &str, then: &'static str) -> Value {
-    let (status, answer) = daemon.post(&format!("{connector}/{command}")).await;
-    assert_eq!(status, 202, "{answer}");
-    assert!(answer["status"].is_string(), "{answer}");
-    daemon.wait_for(connector, has_status(then)).await
-}
-
 /// Lets the source end, and waits until everything that it has sent is in the ledger. Returns how many that are.
 async fn finish(home: &Home, daemon: &Daemon, ledger: &str) -> u64 {
     let sent = daemon.stats("numbers").await["messages_sent"]
@@ -98,7 +91,7 @@ async fn pausing_and_resuming_under_load_loses_nothing_and_repeats_nothing() {
     for round in 1..=5 {
         let met = at_least("messages_processed", round * 200);
         daemon.wait_for_stats("lines", met).await;
-        let paused = ask(&daemon, SINK, "pause", "paused").await;
+        let paused = daemon.ask(SINK, "pause", "paused").await;
         assert_eq!(paused["target"], "paused");
         let (lines, stats) = (written(&home, "ledger").len(), daemon.stats("lines").await);
         assert_eq!(
@@ -111,10 +104,10 @@ async fn pausing_and_resuming_under_load_loses_nothing_and_repeats_nothing() {
             .unwrap();
         let met = at_least("messages_sent", sent + 100);
         daemon.wait_for_stats("numbers", met).await;
-        ask(&daemon, SOURCE, "pause", "paused").await;
+        daemon.ask(SOURCE, "pause", "paused").await;
         assert_eq!(written(&home, "ledger").len(), lines, "nothing moves");
-        ask(&daemon, SOURCE, "resume", "running").await;
-        ask(&daemon, SINK, "resume", "running").await;
+        daemon.ask(SOURCE, "resume", "running").await;
+        daemon.ask(SINK, "resume", "running").await;
     }
     let all = finish(&home, &daemon, "ledger").await;
     assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());
@@ -132,9 +125,9 @@ async fn stopping_starting_and_restarting_under_load_loses_nothing_and_repeats_n
         let met = at_least("messages_processed", round * 200);
         daemon.wait_for_stats("lines", met).await;
         for connector in [SINK, SOURCE] {
-            ask(&daemon, connector, "stop", "stopped").await;
-            ask(&daemon, connector, "start", "running").await;
-            ask(&daemon, connector, "restart", "running").await;
+            daemon.ask(connector, "stop", "stopped").await;
+            daemon.ask(connector, "start", "running").await;
+            daemon.ask(connector, "restart", "running").await;
         }
     }
     let all = finish(&home, &daemon, "ledger").await;
@@ -156,9 +149,9 @@ async fn a_poll_that_waits_is_ended_by_a_pause_and_goes_on_afterwards() {
         // The source waits for ever for something to offer.
         write(&home.path().join("source_deed"), "wait");
         until_still(&daemon, "numbers", "messages_sent").await;
-        ask(&daemon, SOURCE, command, then).await;
+        daemon.ask(SOURCE, command, then).await;
         fs::remove_file(home.path().join("source_deed")).unwrap();
-        ask(&daemon, SOURCE, back, "running").await;
+        daemon.ask(SOURCE, back, "running").await;
         let sent = daemon.stats("numbers").await["messages_sent"].as_u64();
         let met = at_least("messages_sent", sent.unwrap() + 100);
         daemon.wait_for_stats("numbers", met).await;
@@ -180,11 +173,11 @@ async fn a_batch_that_is_tried_again_is_parked_by_a_pause() {
     for (command, then, back) in [("pause", "paused", "resume"), ("stop", "stopped", "start")] {
         write(&home.path().join("sink_deed"), "transient");
         daemon.wait_for(SINK, has_status("retrying")).await;
-        let parked = ask(&daemon, SINK, command, then).await;
+        let parked = daemon.ask(SINK, command, then).await;
         assert_eq!(parked["last_error"]["message"], "busy", "{parked}");
         assert!(parked["next_restart_at"].is_null(), "{parked}");
         fs::remove_file(home.path().join("sink_deed")).unwrap();
-        ask(&daemon, SINK, back, "running").await;
+        daemon.ask(SINK, back, "running").await;
     }
     let all = finish(&home, &daemon, "ledger").await;
     assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());
@@ -202,13 +195,13 @@ async fn a_source_that_takes_no_results_when_it_is_paused_or_stopped_loses_nothi
         daemon.wait_for_stats("numbers", met).await;
         write(&home.path().join("result_deed"), "transient");
         daemon.wait_for(SOURCE, has_status("retrying")).await;
-        let ended = ask(&daemon, SOURCE, command, then).await;
+        let ended = daemon.ask(SOURCE, command, then).await;
         let told = ended["last_error"]["message"].as_str().unwrap();
         assert!(told.contains("not taken the result"), "{ended}");
         let stats = daemon.stats("numbers").await;
         assert_eq!(stats["messages_produced"], stats["messages_sent"]);
         fs::remove_file(home.path().join("result_deed")).unwrap();
-        ask(&daemon, SOURCE, back, "running").await;
+        daemon.ask(SOURCE, back, "running").await;
     }
     let all = finish(&home, &daemon, "ledger").await;
     assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());
@@ -225,10 +218,10 @@ async fn a_broker_out_of_reach_holds_up_no_command() {
     home.set("IGGY_CONNECTORS_IGGY_ADDRESS", &address);
     let daemon = home.start().await;
     for connector in [SINK, SOURCE] {
-        ask(&daemon, connector, "pause", "paused").await;
+        daemon.ask(connector, "pause", "paused").await;
         let (status, _) = daemon.post(&format!("{connector}/resume")).await;
         assert_eq!(status, 202);
-        ask(&daemon, connector, "stop", "stopped").await;
+        daemon.ask(connector, "stop", "stopped").await;
         let (status, _) = daemon.post(&format!("{connector}/restart")).await;
         assert_eq!(status, 202);
     }
@@ -241,8 +234,8 @@ async fn what_was_paused_or_stopped_stays_so_over_an_end_and_over_kill_9() {
     let daemon = home.start().await;
     let met = at_least("messages_processed", 100);
     daemon.wait_for_stats("lines", met).await;
-    ask(&daemon, SINK, "pause", "paused").await;
-    ask(&daemon, SOURCE, "stop", "stopped").await;
+    daemon.ask(SINK, "pause", "paused").await;
+    daemon.ask(SOURCE, "stop", "stopped").await;
     daemon.kill().await;
     let before = written(&home, "ledger").len();
 
@@ -256,8 +249,8 @@ async fn what_was_paused_or_stopped_stays_so_over_an_end_and_over_kill_9() {
     let daemon = home.start().await;
     daemon.wait_for(SINK, has_status("paused")).await;
     assert_eq!(written(&home, "ledger").len(), before, "nothing has moved");
-    ask(&daemon, SINK, "resume", "running").await;
-    ask(&daemon, SOURCE, "start", "running").await;
+    daemon.ask(SINK, "resume", "running").await;
+    daemon.ask(SOURCE, "start", "running").await;
     let all = finish(&home, &daemon, "ledger").await;
     daemon.kill().await;
 
@@ -359,7 +352,7 @@ async fn readiness_waits_for_every_enabled_connector_and_says_for_which() {
     );
     assert!(!reason.contains("lines"), "{reason}");
     assert_eq!(daemon.get("/health").await["status"], "degraded");
-    ask(&daemon, "/sinks/broken", "stop", "stopped").await;
+    daemon.ask("/sinks/broken", "stop", "stopped").await;
     daemon
         .wait_for("/ready", |ready| ready["status"] == "ready")
         .await;
@@ -433,7 +426,7 @@ async fn a_sink_that_hangs_takes_commands_and_follows_when_it_is_given_up() {
     fs::remove_file(&deed).unwrap();
     daemon.wait_for(SINK, has_status("paused")).await;
     daemon.stderr().wait_for("error=hung: consume").await;
-    ask(&daemon, SINK, "resume", "running").await;
+    daemon.ask(SINK, "resume", "running").await;
     let all = finish(&home, &daemon, "ledger").await;
     assert_all_are_in(&home, "ledger", all);
     daemon.signal(rustix::process::Signal::INT);

@@ -15,7 +15,7 @@ use std::{fs, time::Duration};
 use harness::{
     broker::{Broker, Topic, client, eventually, iggy_at},
     broker_process::BrokerProcess,
-    daemon::{Daemon, Home, PATIENCE},
+    daemon::{Daemon, Home},
     reader::Reader,
 };
 use iggy::prelude::{
@@ -69,40 +69,21 @@ fn held(partition: u32, offsets: std::ops::Range<u64>) -> Vec<(u32, u64)> {
     offsets.map(|offset| (partition, offset)).collect()
 }
 
-async fn send(daemon: &Daemon, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
-    let mut request = reqwest::Client::new().request(method, daemon.url(path));
-    if let Some(body) = body {
-        request = request.json(body);
-    }
-    let reply = request.timeout(PATIENCE).send().await.unwrap();
-    let status = reply.status().as_u16();
-    let text = reply.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
-}
-
 async fn put(daemon: &Daemon, path: &str, body: &Value) -> (u16, Value) {
-    send(daemon, Method::PUT, path, Some(body)).await
+    daemon.send(Method::PUT, path, Some(body)).await
 }
 
 /// Resets after a dry run, which says the same and changes nothing. Returns what was done.
 async fn reset(daemon: &Daemon, method: &Method, body: Option<&Value>) -> Value {
     let before = daemon.get(OFFSETS).await;
-    let (status, mut said) = send(daemon, method.clone(), DRY_RUN, body).await;
+    let (status, mut said) = daemon.send(method.clone(), DRY_RUN, body).await;
     assert_eq!(status, 200, "{body:?}: {said}");
     assert_eq!(daemon.get(OFFSETS).await, before, "{body:?}");
-    let (status, done) = send(daemon, method.clone(), OFFSETS, body).await;
+    let (status, done) = daemon.send(method.clone(), OFFSETS, body).await;
     assert_eq!(status, 200, "{body:?}: {done}");
     said["dry_run"] = false.into();
     assert_eq!(said, done, "{body:?}");
     done
-}
-
-async fn ask(daemon: &Daemon, connector: &str, command: &str, then: &str) {
-    let (status, answer) = daemon.post(&format!("{connector}/{command}")).await;
-    assert_eq!(status, 202, "{answer}");
-    daemon
-        .wait_for(connector, |found| found["status"] == then)
-        .await;
 }
 
 /// Waits until everything that is there is settled and stored.
@@ -155,7 +136,7 @@ async fn a_reset_replays_exactly_what_its_dry_run_said_whatever_the_place() {
         ("timestamp:1970-01-01T00:00:00Z".to_owned(), 0, 0),
         ("timestamp:2999-01-01T00:00:00Z".to_owned(), 20, 9),
     ] {
-        ask(&daemon, SINK, "pause", "paused").await;
+        daemon.ask(SINK, "pause", "paused").await;
         let before = written(&home).len();
         let done = reset(&daemon, &Method::PUT, Some(&json!({ "to": to }))).await;
         let again = [held(0, first..20), held(1, second..9)].concat();
@@ -164,7 +145,7 @@ async fn a_reset_replays_exactly_what_its_dry_run_said_whatever_the_place() {
         let lag = daemon.get(OFFSETS).await;
         assert_eq!(lag["lag"], again.len(), "{to}: {lag}");
         assert_eq!(written(&home).len(), before, "{to}: nothing moves");
-        ask(&daemon, SINK, "resume", "running").await;
+        daemon.ask(SINK, "resume", "running").await;
         caught_up(&daemon).await;
         assert_eq!(written_since(&home, before), again, "{to}");
     }
@@ -178,7 +159,7 @@ async fn what_a_reset_skips_does_not_come_and_what_follows_does() {
     let home = home(&topic, broker.address(), "", "");
     let daemon = home.start().await;
     caught_up(&daemon).await;
-    ask(&daemon, SINK, "stop", "stopped").await;
+    daemon.ask(SINK, "stop", "stopped").await;
     let before = written(&home).len();
     topic
         .send(1, (0..30).map(|number| number.to_string()))
@@ -193,7 +174,7 @@ async fn what_a_reset_skips_does_not_come_and_what_follows_does() {
         (&1.into(), &33.into()),
         "{done}"
     );
-    ask(&daemon, SINK, "start", "running").await;
+    daemon.ask(SINK, "start", "running").await;
     caught_up(&daemon).await;
     assert_eq!(written_since(&home, before), [(0, 19), (1, 38), (2, 4)]);
     topic.send(2, ["more".to_owned()]).await;
@@ -213,7 +194,7 @@ async fn one_partition_moves_alone_also_after_a_restart_of_the_daemon() {
     let home = home(&topic, broker.address(), "", "");
     let daemon = home.start().await;
     caught_up(&daemon).await;
-    ask(&daemon, SINK, "stop", "stopped").await;
+    daemon.ask(SINK, "stop", "stopped").await;
     daemon.interrupt().await;
     let daemon = home.start().await;
     let before = written(&home).len();
@@ -251,7 +232,7 @@ async fn one_partition_moves_alone_also_after_a_restart_of_the_daemon() {
             "{answer}"
         );
     }
-    ask(&daemon, SINK, "start", "running").await;
+    daemon.ask(SINK, "start", "running").await;
     caught_up(&daemon).await;
     assert_eq!(written_since(&home, before), held(1, 6..9));
     daemon.interrupt().await;
@@ -270,7 +251,7 @@ async fn a_sink_whose_offsets_are_forgotten_begins_as_if_it_had_never_run() {
         daemon
             .wait_for(OFFSETS, |offsets| offsets["lag"] == 0)
             .await;
-        ask(&daemon, SINK, "stop", "stopped").await;
+        daemon.ask(SINK, "stop", "stopped").await;
         let before = written(&home).len();
         let done = reset(&daemon, &Method::DELETE, None).await;
         let second = 9 + round;
@@ -284,7 +265,7 @@ async fn a_sink_whose_offsets_are_forgotten_begins_as_if_it_had_never_run() {
             daemon.interrupt().await;
             daemon = home.start().await;
         }
-        ask(&daemon, SINK, "start", "running").await;
+        daemon.ask(SINK, "start", "running").await;
         daemon
             .wait_for(OFFSETS, |offsets| offsets["lag"] == 0)
             .await;
@@ -323,7 +304,7 @@ async fn a_sink_that_has_never_run_begins_where_it_was_told_and_elsewhere_by_sta
     let to_first = json!({ "to": "first", "partition": 0 });
     let done = reset(&daemon, &Method::PUT, Some(&to_first)).await;
     assert_eq!(done["replayed"], 19, "{done}");
-    ask(&daemon, SINK, "start", "running").await;
+    daemon.ask(SINK, "start", "running").await;
     daemon
         .wait_for(OFFSETS, |offsets| offsets["lag"] == 0)
         .await;
@@ -391,7 +372,7 @@ async fn nothing_is_reset_while_it_runs() {
     for path in [OFFSETS, DRY_RUN] {
         for method in [Method::PUT, Method::DELETE] {
             let body = (method == Method::PUT).then(|| json!({ "to": "first" }));
-            let (status, answer) = send(&daemon, method, path, body.as_ref()).await;
+            let (status, answer) = daemon.send(method, path, body.as_ref()).await;
             assert_eq!(status, 409, "{answer}");
             let reason = answer["reason"].as_str().unwrap();
             assert!(
@@ -413,7 +394,7 @@ async fn a_group_in_which_somebody_else_reads_is_not_moved() {
     let home = home(&topic, broker.address(), "", "");
     let daemon = home.start().await;
     caught_up(&daemon).await;
-    ask(&daemon, SINK, "pause", "paused").await;
+    daemon.ask(SINK, "pause", "paused").await;
     let other = Reader::start(&iggy_at(broker.address()), &[topic.input(GROUP)]).await;
     eventually(1, async || topic.members(GROUP).await).await;
     for path in [OFFSETS, DRY_RUN] {
@@ -443,7 +424,7 @@ async fn lag_is_true_while_a_sink_is_paused_and_while_it_is_stopped() {
     let daemon = home.start().await;
     caught_up(&daemon).await;
     for (command, then, sent) in [("pause", "paused", 3), ("stop", "stopped", 7)] {
-        ask(&daemon, SINK, command, then).await;
+        daemon.ask(SINK, command, then).await;
         topic.send(1, (0..4).map(|number| number.to_string())).await;
         topic
             .send(2, (4..sent).map(|number| number.to_string()))
@@ -491,7 +472,7 @@ async fn a_broker_that_is_down_or_frozen_is_told_and_holds_nobody_up() {
     let home = home(&topic, broker.address(), "", "");
     let daemon = home.start().await;
     caught_up(&daemon).await;
-    ask(&daemon, SINK, "pause", "paused").await;
+    daemon.ask(SINK, "pause", "paused").await;
 
     broker.signal(Signal::STOP);
     let to_first = json!({ "to": "first" });
@@ -506,7 +487,7 @@ async fn a_broker_that_is_down_or_frozen_is_told_and_holds_nobody_up() {
     };
     let ((status, answer), ()) = tokio::join!(reset_of, others);
     assert!(matches!(status, 409 | 503), "{answer}");
-    let (status, answer) = send(&daemon, Method::GET, OFFSETS, None).await;
+    let (status, answer) = daemon.send(Method::GET, OFFSETS, None).await;
     assert_eq!(status, 503, "{answer}");
     assert!(
         answer["reason"]
@@ -526,7 +507,7 @@ async fn a_broker_that_is_down_or_frozen_is_told_and_holds_nobody_up() {
         (Method::DELETE, DRY_RUN),
         (Method::DELETE, OFFSETS),
     ] {
-        let (status, answer) = send(&daemon, method, path, None).await;
+        let (status, answer) = daemon.send(method, path, None).await;
         assert_eq!(status, 503, "{answer}");
         assert!(
             answer["reason"]
@@ -596,7 +577,7 @@ async fn a_place_that_has_expired_is_drawn_to_the_first_message_that_is_there() 
     assert!(first > 0 && answer["replayed"] == 1_000 - first, "{answer}");
     let to_first = reset(&daemon, &Method::PUT, Some(&json!({ "to": "first" }))).await;
     assert_eq!(to_first["replayed"], 1_000 - first, "{to_first}");
-    ask(&daemon, SINK, "start", "running").await;
+    daemon.ask(SINK, "start", "running").await;
     caught_up(&daemon).await;
     assert_eq!(written_since(&home, 0), held(0, first..1_000));
     assert_eq!(daemon.stats("lines").await["messages_expired"], 0);
@@ -675,14 +656,14 @@ async fn a_source_that_is_reset_starts_from_its_beginning() {
             saved["saved_at"].as_u64() > Some(1_600_000_000_000_000),
             "{saved}"
         );
-        let (status, answer) = send(&daemon, Method::DELETE, &path, None).await;
+        let (status, answer) = daemon.send(Method::DELETE, &path, None).await;
         assert_eq!(status, 409, "{answer}");
         assert!(
             answer["reason"].as_str().unwrap().contains("pause or stop"),
             "{answer}"
         );
-        ask(&daemon, SOURCE, command, then).await;
-        let (status, answer) = send(&daemon, Method::DELETE, &path, None).await;
+        daemon.ask(SOURCE, command, then).await;
+        let (status, answer) = daemon.send(Method::DELETE, &path, None).await;
         assert_eq!(status, 204, "{answer}");
         let nothing = json!({ "version": null, "size": null, "saved_at": null });
         assert_eq!(daemon.get(&path).await, nothing);
@@ -694,7 +675,7 @@ async fn a_source_that_is_reset_starts_from_its_beginning() {
             daemon = home.start().await;
             assert_eq!(daemon.get(SOURCE).await["status"], "stopped");
         }
-        ask(&daemon, SOURCE, back, "running").await;
+        daemon.ask(SOURCE, back, "running").await;
         expected.extend(0..60);
     }
     eventually(expected, async || numbers(&home)).await;
@@ -710,20 +691,20 @@ async fn a_state_that_vanished_is_told_until_the_source_is_reset() {
     daemon
         .wait_for(&path, |saved| saved["version"].as_u64() >= Some(3))
         .await;
-    ask(&daemon, SOURCE, "stop", "stopped").await;
+    daemon.ask(SOURCE, "stop", "stopped").await;
     fs::remove_file(home.path().join("local_state/source_numbers.state")).unwrap();
-    let (status, answer) = send(&daemon, Method::GET, &path, None).await;
+    let (status, answer) = daemon.send(Method::GET, &path, None).await;
     assert_eq!(status, 500, "{answer}");
     let reason = answer["reason"].as_str().unwrap();
     assert!(
         reason.contains("is missing") && reason.contains("DELETE /sources/"),
         "{answer}"
     );
-    ask(&daemon, SOURCE, "start", "error").await;
-    ask(&daemon, SOURCE, "stop", "stopped").await;
-    let (status, answer) = send(&daemon, Method::DELETE, &path, None).await;
+    daemon.ask(SOURCE, "start", "error").await;
+    daemon.ask(SOURCE, "stop", "stopped").await;
+    let (status, answer) = daemon.send(Method::DELETE, &path, None).await;
     assert_eq!(status, 204, "{answer}");
-    ask(&daemon, SOURCE, "start", "running").await;
+    daemon.ask(SOURCE, "start", "running").await;
     let expected: Vec<u64> = (0..60).chain(0..60).collect();
     eventually(expected, async || numbers(&home)).await;
     daemon.interrupt().await;
@@ -733,7 +714,7 @@ async fn a_state_that_vanished_is_told_until_the_source_is_reset() {
 async fn unknown_keys_wrong_methods_and_bodies_that_say_nothing_are_refused() {
     let home = Home::new(NUMBERS);
     let daemon = home.start().await;
-    ask(&daemon, SINK, "stop", "stopped").await;
+    daemon.ask(SINK, "stop", "stopped").await;
     let to_first = json!({ "to": "first" });
     for (method, path, body, expected) in [
         (Method::GET, "/sinks/nobody/offsets", None, 404),
@@ -768,7 +749,7 @@ async fn unknown_keys_wrong_methods_and_bodies_that_say_nothing_are_refused() {
         ),
         (Method::PUT, OFFSETS, None, 415),
     ] {
-        let (status, answer) = send(&daemon, method.clone(), path, body).await;
+        let (status, answer) = daemon.send(method.clone(), path, body).await;
         assert_eq!(status, expected, "{method} {path}: {answer}");
         assert!(answer["reason"].is_string(), "{method} {path}: {answer}");
     }

@@ -11,7 +11,7 @@ use std::{fs, process::Command};
 
 use harness::{
     broker::{Broker, Topic, client, eventually},
-    daemon::{Daemon, Home, PATIENCE},
+    daemon::{Daemon, Home},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ async fn a_sink_that_was_never_opened_is_not_reset_as_nobody_knows_what_it_reads
     let (_broker, home) = site(&sink(&unique(), "enabled = false")).await;
     let daemon = home.start().await;
     let offsets = format!("/sinks/{SINK}/offsets");
-    let (status, answer) = send(&daemon, Method::DELETE, &offsets, &Value::Null).await;
+    let (status, answer) = daemon.send(Method::DELETE, &offsets, None).await;
     assert!((400..500).contains(&status), "{status} {answer}");
     let reason = answer.to_string();
     assert!(
@@ -302,16 +302,11 @@ async fn activate(daemon: &Daemon, connector: &str, plugin_config: &Value) -> (u
     document["streams"] = json!([]);
     document["plugin_config"] = plugin_config.clone();
     let configs = format!("{connector}/configs");
-    let (status, stored) = send(daemon, Method::POST, &configs, &document).await;
+    let (status, stored) = daemon.send(Method::POST, &configs, Some(&document)).await;
     assert_eq!(status, 200, "{stored}");
     let version = json!({ "version": stored["version"] });
-    send(daemon, Method::PUT, &format!("{configs}/active"), &version).await
-}
-
-async fn send(daemon: &Daemon, method: Method, path: &str, body: &Value) -> (u16, Value) {
-    let request = reqwest::Client::new().request(method, daemon.url(path));
-    let reply = request.json(body).timeout(PATIENCE).send().await.unwrap();
-    (reply.status().as_u16(), reply.json().await.unwrap())
+    let active = format!("{configs}/active");
+    daemon.send(Method::PUT, &active, Some(&version)).await
 }
 
 #[test]

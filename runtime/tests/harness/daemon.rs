@@ -44,7 +44,24 @@ pub struct Home {
 impl Home {
     /// `config` is a runtime file in TOML. Ports are chosen by the system, data and state stay in the folder.
     pub fn new(config: &str) -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::within(TempDir::new().unwrap(), config)
+    }
+
+    /// As [`Home::new`], in memory where that is possible: what the daemon syncs costs nothing there.
+    pub fn in_memory(config: &str) -> Self {
+        let memory = "/dev/shm";
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let mounted = mounts.lines().find_map(|line| line.split_once(memory));
+        // Daemons load their copies of plugins from their folder.
+        let is_usable = mounted.is_some_and(|(_, options)| !options.contains("noexec"));
+        let dir = match is_usable {
+            true => TempDir::new_in(memory),
+            false => TempDir::new(),
+        };
+        Self::within(dir.unwrap(), config)
+    }
+
+    fn within(dir: TempDir, config: &str) -> Self {
         let file = dir.path().join("config.toml");
         std::fs::write(&file, config).unwrap();
         let env = [
@@ -162,6 +179,32 @@ impl Daemon {
         let request = client().post(self.url(path));
         let reply = request.timeout(PATIENCE).send().await.unwrap();
         (reply.status().as_u16(), reply.json().await.unwrap())
+    }
+
+    /// Sends a request, with a body where there is one: the status of the answer, and what it says; null where that is no JSON.
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let mut request = client().request(method, self.url(path));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let reply = request.timeout(PATIENCE).send().await.unwrap();
+        let status = reply.status().as_u16();
+        let text = reply.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// Asks something of a connector, and waits until it is `then`, as it is shown.
+    pub async fn ask(&self, connector: &str, command: &str, then: &str) -> Value {
+        let (status, answer) = self.post(&format!("{connector}/{command}")).await;
+        assert_eq!(status, 202, "{answer}");
+        assert!(answer["status"].is_string(), "{answer}");
+        let is_done = |found: &Value| found["status"] == then;
+        self.wait_for(connector, is_done).await
     }
 
     /// Waits until `met` holds for what a route answers.
