@@ -105,7 +105,7 @@ schema = "text"
 const MESSAGES: u64 = 20;
 
 /// Differ from run to run, from machine to machine and from release to release, or are for people: only their type is compared.
-const VOLATILE: [&str; 18] = [
+const VOLATILE: [&str; 19] = [
     "available_memory",
     "connectors_runtime_version",
     "connectors_runtime_version_semver",

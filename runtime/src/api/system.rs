@@ -6,6 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::runtime;
 
 use super::{
     Api,
@@ -147,6 +148,8 @@ struct Stats {
     run_time: u64,
     /// In µs since the epoch.
     start_time: u64,
+    /// Tasks that are alive. As many as before once connectors have stopped; more and more of them are a leak.
+    tasks: usize,
     sources_total: usize,
     sources_running: usize,
     sinks_total: usize,
@@ -178,6 +181,7 @@ async fn stats(State(api): State<Api>) -> Json<Stats> {
         available_memory: figures.available_memory,
         run_time: u64::try_from(figures.run_time.as_micros()).unwrap_or(u64::MAX),
         start_time: micros(start_time),
+        tasks: runtime::Handle::current().metrics().num_alive_tasks(),
         sources_total: count(Direction::Source, false),
         sources_running: count(Direction::Source, true),
         sinks_total: count(Direction::Sink, false),
