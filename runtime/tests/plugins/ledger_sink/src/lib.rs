@@ -20,7 +20,10 @@ use iggy_connector_sdk::{
     sink_connector,
 };
 use schemars::JsonSchema;
-use scripted::deed::{perform, perform_in};
+use scripted::{
+    deed::{perform, perform_in},
+    presence::Presence,
+};
 use serde::Deserialize;
 use tokio::sync::MutexGuard;
 
@@ -38,6 +41,12 @@ pub struct Config {
     open_deed: PathBuf,
     /// What happens when it closes.
     close: String,
+    /// As long as this file exists, it says what happens when it closes, too.
+    close_deed: PathBuf,
+    /// As long as this file exists, it says how its health is.
+    health_deed: PathBuf,
+    /// Holds a file for each instance that is open.
+    instances: PathBuf,
     /// Shown nowhere, and written at the end of every line when there is one.
     token: Secret,
     /// Each write takes so long.
@@ -100,6 +109,8 @@ pub struct LedgerSink {
     held: tokio::sync::Mutex<()>,
     /// The lock, as long as it is held.
     lock: Option<File>,
+    number: u32,
+    presence: Presence,
 }
 
 /// The file, and how writing into it fails.
@@ -116,7 +127,7 @@ struct Ledger {
 
 impl LedgerSink {
     /// Makes the sink.
-    pub fn new(_id: u32, config: Config) -> Self {
+    pub fn new(number: u32, config: Config) -> Self {
         let ledger = Ledger {
             delay: Duration::from_millis(config.delay_ms),
             answer: Duration::from_millis(config.answer_ms),
@@ -136,6 +147,8 @@ impl LedgerSink {
             lines: Batcher::new(ledger, limits),
             held: tokio::sync::Mutex::default(),
             lock: None,
+            number,
+            presence: Presence::default(),
         }
     }
 
@@ -282,6 +295,7 @@ impl Sink for LedgerSink {
         // A killed process may have left its last line without an end.
         file.write_all(b"\n").map_err(unusable)?;
         self.lines.writer_mut().file = Mutex::new(Some(file));
+        self.presence = Presence::begin(&self.config.instances, self.number)?;
         Ok(())
     }
 
@@ -305,8 +319,14 @@ impl Sink for LedgerSink {
         Ok(())
     }
 
+    async fn health_check(&self) -> Result<(), Error> {
+        perform_in(&self.config.health_deed).await
+    }
+
     async fn close(&mut self) -> Result<(), Error> {
         self.lock = None;
+        self.presence.end()?;
+        perform_in(&self.config.close_deed).await?;
         perform(&self.config.close).await
     }
 

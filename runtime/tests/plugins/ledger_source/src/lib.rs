@@ -16,7 +16,10 @@ use iggy_connector_sdk::{
     source::{Output, SourceBatch, SourceBatchResult, SourceMessage},
     source_connector,
 };
-use scripted::deed::{perform, perform_in};
+use scripted::{
+    deed::{perform, perform_in},
+    presence::Presence,
+};
 use serde::Deserialize;
 
 source_connector!(LedgerSource);
@@ -56,6 +59,12 @@ pub struct Config {
     open_deed: PathBuf,
     /// What happens when it closes.
     close: String,
+    /// As long as this file exists, it says what happens when it closes, too.
+    close_deed: PathBuf,
+    /// As long as this file exists, it says how its health is.
+    health_deed: PathBuf,
+    /// Holds a file for each instance that is open.
+    instances: PathBuf,
     interval_ms: u64,
     max_in_flight: u32,
     /// The stream whose topics `proposed` and `others` it proposes to write to; the second one by the route `others`.
@@ -79,6 +88,9 @@ impl Default for Config {
             open: String::new(),
             open_deed: PathBuf::new(),
             close: String::new(),
+            close_deed: PathBuf::new(),
+            health_deed: PathBuf::new(),
+            instances: PathBuf::new(),
             interval_ms: 1,
             max_in_flight: 1,
             proposes: None,
@@ -92,6 +104,8 @@ pub struct LedgerSource {
     config: Config,
     state: Option<ConnectorState>,
     numbers: Mutex<Numbers>,
+    number: u32,
+    presence: Presence,
 }
 
 /// The next number to offer, and what follows each batch that waits for its result.
@@ -105,11 +119,13 @@ struct Numbers {
 
 impl LedgerSource {
     /// Makes the source.
-    pub fn new(_id: u32, config: Config, state: Option<ConnectorState>) -> Self {
+    pub fn new(number: u32, config: Config, state: Option<ConnectorState>) -> Self {
         Self {
             config,
             state,
             numbers: Mutex::default(),
+            number,
+            presence: Presence::default(),
         }
     }
 
@@ -171,6 +187,7 @@ impl Source for LedgerSource {
             waiting: VecDeque::new(),
             file: Some(file),
         });
+        self.presence = Presence::begin(&self.config.instances, self.number)?;
         Ok(())
     }
 
@@ -216,7 +233,13 @@ impl Source for LedgerSource {
         }
     }
 
+    async fn health_check(&self) -> Result<(), Error> {
+        perform_in(&self.config.health_deed).await
+    }
+
     async fn close(&mut self) -> Result<(), Error> {
+        self.presence.end()?;
+        perform_in(&self.config.close_deed).await?;
         perform(&self.config.close).await
     }
 

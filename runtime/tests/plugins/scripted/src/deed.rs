@@ -61,16 +61,26 @@ pub async fn perform(deed: &str) -> Result<(), Error> {
     }
 }
 
-/// Does what the file says, if there is one.
+/// Does what the file says, if there is one. A number before the deed says how often; then the file is gone.
 ///
 /// # Errors
 ///
 /// When it says so.
 pub async fn perform_in(file: &Path) -> Result<(), Error> {
-    match fs::read_to_string(file) {
-        Ok(deed) => perform(deed.trim()).await,
-        Err(_) => Ok(()),
+    let Ok(text) = fs::read_to_string(file) else {
+        return Ok(());
+    };
+    let text = text.trim();
+    let (times, deed) = text.split_once(' ').unwrap_or_default();
+    let Ok(times) = times.parse::<u32>() else {
+        return perform(text).await;
+    };
+    match times {
+        0 | 1 => fs::remove_file(file),
+        more => fs::write(file, format!("{} {deed}", more - 1)),
     }
+    .map_err(|error| Error::fatal(format!("{}: {error}", file.display())))?;
+    perform(deed).await
 }
 
 struct PanicsOnDrop;

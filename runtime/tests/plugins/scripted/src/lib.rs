@@ -1,9 +1,10 @@
-//! What the scripted test plugins do ([`deed`]), and scenarios that run on them natively and through a loaded library alike ([`sink`],
+//! What the scripted test plugins do ([`deed`]), how they are counted ([`presence`]), and scenarios that run on them natively and through a loaded library alike ([`sink`],
 //! [`source`]): each writes down what it saw, and both must have seen the same.
 //!
 //! Used by `scripted_sink`, `scripted_source` and the tests of the fence.
 
 pub mod deed;
+pub mod presence;
 pub mod sink;
 pub mod source;
 

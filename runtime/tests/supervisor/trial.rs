@@ -1,0 +1,517 @@
+//! Performs a sequence on a running daemon, and whenever it comes to rest holds it against the model: what it shows, what it keeps on
+//! disk, who is connected to the broker and which instances are open.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use iggy_connectors::{
+    config::spec::Direction,
+    supervisor::{Request, Status},
+};
+use proptest::sample::Index;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    acts::{Act, Candidate, Deed, End, Opens, Waits},
+    ground::Ground,
+    harness::broker::{PATIENCE, eventually},
+    subject::{Activation, Subject},
+};
+
+/// How often a daemon that is at rest is looked at before it is believed.
+const LOOKS: u32 = 2;
+
+/// Messages that flow through everything when a sequence is over.
+const MORE: u64 = 50;
+
+pub struct Trial<'a> {
+    ground: &'a mut Ground,
+    subjects: [Subject; 2],
+    /// What was in flight when the daemon was killed comes again.
+    repeats: bool,
+}
+
+impl<'a> Trial<'a> {
+    /// A source and a sink that reads what it writes.
+    pub async fn begin(ground: &'a mut Ground) -> Self {
+        let name = ground.begin().await;
+        let sink = Subject::create(ground, Direction::Sink, &name).await;
+        let source = Subject::create(ground, Direction::Source, &name).await;
+        Self {
+            ground,
+            subjects: [sink, source],
+            repeats: false,
+        }
+    }
+
+    pub async fn perform(&mut self, act: Act) {
+        match act {
+            Act::Request(of, Request::Restart) => self.restart(of).await,
+            Act::Request(of, request) => self.request(of, request).await,
+            Act::Opens(of, opens) => {
+                // An open that hangs is under way: what comes of it is known only when it is told to end.
+                self.settle().await;
+                self.of(of).open(opens);
+                self.of(of).model.opens = opens;
+            }
+            Act::Closes(of, None) => self.of(of).untell("close_deed"),
+            Act::Closes(of, Some(deed)) => self.of(of).tell("close_deed", deed),
+            Act::Tell(of, deed) => self.tell(of, deed).await,
+            Act::Activate(of, candidate, waits) => {
+                self.concluded(of).await;
+                let version = self.store(of, candidate).await;
+                self.activate(of, version, waits).await;
+            }
+            Act::Return(of, version, waits) => {
+                let version = self.pick(of, version).await;
+                self.activate(of, version, waits).await;
+            }
+            Act::Choose(of, version) => {
+                let version = self.pick(of, version).await;
+                self.choose(of, version).await;
+            }
+            Act::Delete(of, version) => self.delete(of, version).await,
+            Act::Reject(of) => self.reject(of).await,
+            Act::RestartDaemon(end) => self.restart_daemon(end).await,
+            Act::Settle => self.settle().await,
+        }
+    }
+
+    /// Lets everything flow, removes the connectors, and sees that nothing of them is left.
+    pub async fn end(mut self) {
+        self.settle().await;
+        for of in [Direction::Source, Direction::Sink] {
+            self.mend(of).await;
+        }
+        self.settle().await;
+        self.everything_arrives().await;
+        self.remove().await;
+        self.ground.end().await;
+    }
+
+    fn of(&mut self, of: Direction) -> &mut Subject {
+        match of {
+            Direction::Sink => &mut self.subjects[0],
+            Direction::Source => &mut self.subjects[1],
+        }
+    }
+
+    async fn request(&mut self, of: Direction, request: Request) {
+        let path = format!("{}/{}", self.of(of).path, name(request));
+        let (status, answer) = self.ground.daemon.post(&path).await;
+        let subject = self.of(of);
+        match status {
+            202 => {
+                subject.model.follow(request);
+                let target = format!("{:?}", subject.model.target).to_lowercase();
+                assert_eq!(answer["target"], target, "{request:?}: {answer}");
+            }
+            409 => {
+                assert!(matches!(request, Request::Pause | Request::Resume));
+                // Another version may have stopped or started it since.
+                let is_stopped = subject.model.expected() == Status::Stopped;
+                assert!(is_stopped || subject.activation.is_some(), "{answer}");
+            }
+            _ => panic!("{request:?}: {status} {answer}"),
+        }
+        self.assert_kept();
+    }
+
+    /// Restarts a connector, which then takes the active version where it has another.
+    async fn restart(&mut self, of: Direction) {
+        self.concluded(of).await;
+        let model = &self.of(of).model;
+        let (active, version) = (model.active(), model.version);
+        if active == version {
+            return self.request(of, Request::Restart).await;
+        }
+        self.unhang(of);
+        let before = self.untaken(of);
+        self.request(of, Request::Restart).await;
+        let mut has_taken = false;
+        eventually(true, async || {
+            let path = self.of(of).path.clone();
+            has_taken = self.ground.daemon.get(&path).await["config_version"] == active;
+            has_taken || self.untaken(of) > before
+        })
+        .await;
+        let model = &mut self.of(of).model;
+        let (candidate, opens) = (model.versions[&active], model.opens);
+        match has_taken {
+            true => model.adopt(active),
+            false => assert!(
+                is_unopenable(candidate) || opens != Opens::Well,
+                "{model:?}"
+            ),
+        }
+    }
+
+    /// How often it was told that a restart could not take the active version.
+    fn untaken(&mut self, of: Direction) -> usize {
+        let connector = format!("connector={} `{}` ", of.name(), self.of(of).key);
+        let lines = self.ground.daemon.stderr().all();
+        let told = |line: &&String| {
+            line.contains("restarted with the version that it has") && line.contains(&connector)
+        };
+        lines.iter().filter(told).count()
+    }
+
+    /// An open that hangs would take until its deadline.
+    fn unhang(&mut self, of: Direction) {
+        let subject = self.of(of);
+        if subject.model.opens == Opens::Hang {
+            subject.open(Opens::Well);
+            subject.model.opens = Opens::Well;
+        }
+    }
+
+    async fn store(&mut self, of: Direction, candidate: Candidate) -> u32 {
+        let daemon = self.ground.daemon.clone();
+        let subject = self.of(of);
+        let number = subject.model.next();
+        let stored = subject.store(&daemon, candidate).await;
+        assert_eq!(stored, number, "versions are numbered one after another");
+        subject.model.versions.insert(number, candidate);
+        number
+    }
+
+    /// One of the versions that there are.
+    async fn pick(&mut self, of: Direction, index: Index) -> u32 {
+        self.concluded(of).await;
+        let versions: Vec<_> = self.of(of).model.versions.keys().copied().collect();
+        *index.get(&versions)
+    }
+
+    async fn activate(&mut self, of: Direction, version: u32, waits: Waits) {
+        let model = &self.of(of).model;
+        let (candidate, opens) = (model.versions[&version], model.opens);
+        // What comes of a plugin that does not open depends on what else is asked meanwhile, and so does what a disabled one becomes.
+        let is_alone = waits == Waits::Yes
+            || matches!(candidate, Candidate::Disabled | Candidate::Unrecorded)
+            || matches!(opens, Opens::Never | Opens::Hang);
+        if is_alone {
+            self.settle().await;
+        }
+        self.unhang(of);
+        if candidate == Candidate::Unrecorded {
+            self.ground.refuse_choices();
+        }
+        let daemon = self.ground.daemon.clone();
+        let answer = self.of(of).activate(&daemon, version);
+        self.of(of).activation = Some(Activation {
+            version,
+            candidate,
+            is_alone,
+            answer,
+        });
+        if is_alone {
+            self.concluded(of).await;
+        }
+    }
+
+    /// Waits for what has come of an activation, if there was one.
+    async fn concluded(&mut self, of: Direction) {
+        let Some(activation) = self.of(of).activation.take() else {
+            return;
+        };
+        let Activation {
+            version,
+            candidate,
+            is_alone,
+            answer,
+        } = activation;
+        let answered = timeout(PATIENCE, answer).await;
+        let (status, answer) = answered.expect("an activation is answered").unwrap();
+        let model = &mut self.of(of).model;
+        let step = answer["step"].as_str();
+        match (status, step) {
+            (200, _) => {
+                assert_ne!(candidate, Candidate::Unrecorded, "{answer}");
+                model.becomes(version);
+            }
+            (409, Some("open")) | (500, Some("record")) => {
+                let is_good = !is_unopenable(candidate) && candidate != Candidate::Unrecorded;
+                assert!(!is_good || model.opens != Opens::Well, "{answer}");
+                let closes = model.is_alone() || !is_alone;
+                model.stays(version, closes, step == Some("record"));
+            }
+            _ => panic!("{status} {answer}"),
+        }
+        if candidate == Candidate::Unrecorded {
+            self.ground.accept_choices();
+            // The one that stays is recorded again, now that it can be.
+            eventually(None, async || self.choices_differ().await).await;
+        }
+    }
+
+    async fn choose(&mut self, of: Direction, version: u32) {
+        let path = format!("{}/configs/active?restart=false", self.of(of).path);
+        let wanted = json!({ "version": version });
+        let chosen = self.ground.daemon.send(Method::PUT, &path, Some(&wanted));
+        let (status, answer) = chosen.await;
+        assert_eq!(status, 200, "{answer}");
+        self.of(of).model.chosen = Some(version);
+    }
+
+    async fn delete(&mut self, of: Direction, version: Index) {
+        let version = self.pick(of, version).await;
+        let path = format!("{}/configs?version={version}", self.of(of).path);
+        let (status, answer) = self.ground.daemon.send(Method::DELETE, &path, None).await;
+        let model = &mut self.of(of).model;
+        let expected = match version == model.version || version == model.active() {
+            true => 409,
+            false => 204,
+        };
+        assert_eq!(status, expected, "{answer}");
+        if status == 204 {
+            model.versions.remove(&version);
+        }
+    }
+
+    async fn reject(&mut self, of: Direction) {
+        let subject = self.of(of);
+        let mut document = subject.document(Candidate::Good);
+        document["path"] = "libnowhere".into();
+        let path = format!("{}/configs", subject.path);
+        let rejected = self
+            .ground
+            .daemon
+            .send(Method::POST, &path, Some(&document));
+        let (status, answer) = rejected.await;
+        assert_eq!(status, 422, "{answer}");
+    }
+
+    async fn tell(&mut self, of: Direction, deed: Deed) {
+        self.settle().await;
+        let all_run = |subject: &Subject| subject.model.expected() == Status::Running;
+        let (file, text, fails) = match (of, deed) {
+            (Direction::Sink, Deed::Retry) => ("deed", "suffix", false),
+            (Direction::Source, Deed::Result(text)) => ("result_deed", text, true),
+            (_, Deed::Work(text)) => ("deed", text, true),
+            (_, Deed::Health(text)) => ("health_deed", text, true),
+            _ => return,
+        };
+        // Without a flow nothing is done.
+        if !self.subjects.iter().all(all_run) {
+            return;
+        }
+        let path = self.of(of).path.clone();
+        let before = self.ground.daemon.get(&path).await["last_error"].clone();
+        self.of(of).tell(file, &format!("1 {text}"));
+        eventually(false, async || self.of(of).is_told(file)).await;
+        if fails {
+            let has_failed = |shown: &Value| shown["last_error"] != before;
+            self.ground.daemon.wait_for(&path, has_failed).await;
+            let model = &mut self.of(of).model;
+            model.fails();
+            if matches!(deed, Deed::Health(_)) && model.candidate() == Candidate::Delicate {
+                model.held = Some(Status::Error);
+            }
+        }
+        self.settle().await;
+    }
+
+    async fn restart_daemon(&mut self, end: End) {
+        self.concluded(Direction::Sink).await;
+        self.concluded(Direction::Source).await;
+        self.ground.stop(end).await;
+        self.repeats |= end == End::Killed;
+        for subject in &mut self.subjects {
+            match end {
+                End::Stopped => assert_eq!(subject.instances(), 0, "an instance is left"),
+                End::Killed => subject.forget_instances(),
+            }
+            let active = subject.model.active();
+            subject.model.adopt(active);
+        }
+        self.ground.start().await;
+    }
+
+    /// Waits until both connectors have come to rest where the model says that they do.
+    async fn settle(&mut self) {
+        self.concluded(Direction::Sink).await;
+        self.concluded(Direction::Source).await;
+        let deadline = Instant::now() + PATIENCE;
+        let mut looks = 0;
+        while looks < LOOKS {
+            let difference = match self.difference().await {
+                None if looks + 1 == LOOKS => self.choices_differ().await,
+                difference => difference,
+            };
+            match difference {
+                None => looks += 1,
+                Some(difference) => {
+                    looks = 0;
+                    assert!(
+                        Instant::now() < deadline,
+                        "{difference}\n{:?}\n{}",
+                        self.subjects.each_ref().map(|subject| &subject.model),
+                        self.ground.log()
+                    );
+                    sleep(Duration::from_millis(2)).await;
+                }
+            }
+        }
+        for subject in &mut self.subjects {
+            let is_told = subject.is_told("open_deed");
+            let opens = match subject.model.opens {
+                Opens::Badly(..) if !is_told => Opens::Well,
+                opens => opens,
+            };
+            let open = subject.instances();
+            subject.model.rests(open, opens);
+        }
+    }
+
+    /// In what the daemon is not as the model says, if in anything.
+    async fn difference(&self) -> Option<String> {
+        for subject in &self.subjects {
+            let shown = self.ground.daemon.get(&subject.path).await;
+            let expected = subject.model.expected();
+            let instances = subject.instances();
+            let members = match subject.model.direction {
+                Direction::Sink => self.ground.topic.members(&subject.key).await,
+                Direction::Source => 0,
+            };
+            // With another attempt to come it is not at rest.
+            let is_so = shown["status"] == expected.name()
+                && shown.get("next_restart_at").is_none()
+                && shown["config_version"] == subject.model.version
+                && subject.model.instances().contains(&instances)
+                && members == subject.model.members();
+            if !is_so {
+                return Some(format!(
+                    "{} instances, {members} members, {shown}; expected {expected:?}",
+                    instances
+                ));
+            }
+        }
+        let connections = self.ground.connections().await;
+        let expected = self
+            .subjects
+            .each_ref()
+            .map(|subject| subject.model.connections());
+        let (least, most) = expected.iter().fold((0, 0), |(least, most), one| {
+            (least + one.start(), most + one.end())
+        });
+        if !(least..=most).contains(&connections) {
+            return Some(format!("{connections} connections; expected {expected:?}"));
+        }
+        None
+    }
+
+    /// The versions that there are, and which of them the next start takes, in the file and over the API.
+    async fn choices_differ(&self) -> Option<String> {
+        let kept = self.ground.choices();
+        for Subject { model, path, .. } in &self.subjects {
+            let shown = self.ground.daemon.get(&format!("{path}/configs")).await;
+            let shown = shown.as_array().unwrap();
+            let number = |version: &Value| u32::try_from(version["version"].as_u64().unwrap());
+            let versions: BTreeSet<_> = shown.iter().map(|one| number(one).unwrap()).collect();
+            let active = shown.iter().find(|version| version["active"] == true);
+            let active = active.map(|version| number(version).unwrap());
+            if !model.versions.keys().eq(&versions) || active != Some(model.active()) {
+                return Some(format!("versions {versions:?}, active {active:?}"));
+            }
+        }
+        let expected = self.subjects.iter().filter_map(|subject| {
+            Some(format!(
+                "{}\nversion = {}",
+                subject.heading(),
+                subject.model.chosen?
+            ))
+        });
+        let expected: BTreeSet<_> = expected.collect();
+        (kept != expected).then(|| format!("choices {kept:?}; expected {expected:?}"))
+    }
+
+    /// What operators want is on disk when they are told that it is.
+    fn assert_kept(&self) {
+        let expected = self.subjects.iter().filter_map(Subject::kept);
+        assert_eq!(self.ground.lifecycle(), expected.collect::<Vec<_>>());
+    }
+
+    /// Whatever it is, it runs.
+    async fn mend(&mut self, of: Direction) {
+        let subject = self.of(of);
+        for file in ["open_deed", "close_deed"] {
+            subject.untell(file);
+        }
+        let model = &mut subject.model;
+        model.opens = Opens::Well;
+        let (version, active) = (model.version, model.active());
+        match model.candidate() {
+            Candidate::Unopenable(_) | Candidate::Disabled => {
+                let version = self.store(of, Candidate::Good).await;
+                self.activate(of, version, Waits::Yes).await;
+            }
+            // Nor does a restart take another.
+            _ if version != active => self.choose(of, version).await,
+            _ => {}
+        }
+        if self.of(of).model.expected() != Status::Running {
+            // Also where an open hangs that was begun before.
+            self.restart(of).await;
+        }
+    }
+
+    /// The source ends, and what it has sent is in the ledger: once, in order, as long as no daemon was killed.
+    async fn everything_arrives(&mut self) {
+        // It is known only then how far it has come.
+        self.request(Direction::Source, Request::Pause).await;
+        self.settle().await;
+        let [_, source] = &self.subjects;
+        let acked = source.lines("acked");
+        let last = acked.last().and_then(|line| line.split(' ').next());
+        let until = last.map_or(0, |last| last.parse::<u64>().unwrap()) + MORE;
+        source.tell("until", &until.to_string());
+        self.request(Direction::Source, Request::Resume).await;
+        let [sink, _] = &self.subjects;
+        let written = || {
+            let lines = sink.lines("ledger");
+            let numbers = lines.iter().filter_map(|line| line.split(' ').nth(3));
+            numbers
+                .map(|number| number.parse().unwrap())
+                .collect::<Vec<u64>>()
+        };
+        eventually(Some(until - 1), async || written().last().copied()).await;
+        let mut written = written();
+        if self.repeats {
+            written.sort_unstable();
+            written.dedup();
+        }
+        assert!(written.iter().copied().eq(0..until), "{written:?}");
+    }
+
+    /// What is to run is not removed.
+    async fn remove(&mut self) {
+        for of in [Direction::Source, Direction::Sink] {
+            self.request(of, Request::Stop).await;
+            let version = self.store(of, Candidate::Disabled).await;
+            self.choose(of, version).await;
+        }
+        self.settle().await;
+        for Subject { path, .. } in &self.subjects {
+            let configs = format!("{path}/configs");
+            let (status, answer) = self
+                .ground
+                .daemon
+                .send(Method::DELETE, &configs, None)
+                .await;
+            assert_eq!(status, 204, "{answer}");
+            let (status, _) = self.ground.daemon.send(Method::GET, path, None).await;
+            assert_eq!(status, 404, "it is gone");
+        }
+        assert_eq!(self.ground.lifecycle(), Vec::<Value>::new());
+        assert_eq!(self.ground.choices(), BTreeSet::new());
+    }
+}
+
+fn is_unopenable(candidate: Candidate) -> bool {
+    matches!(candidate, Candidate::Unopenable(_))
+}
+
+fn name(request: Request) -> String {
+    format!("{request:?}").to_lowercase()
+}
