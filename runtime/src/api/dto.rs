@@ -35,6 +35,9 @@ pub(super) struct Connector {
     /// Instances that were opened for a version that was not activated, and are being closed. Left out when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     closing: Option<u32>,
+    /// Why it is not what its configuration says by now, where changes are looked for. Left out when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_applied: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<ErrorEntry>,
     /// When a connector in error, or one that retries, tries again, in µs since the epoch.
@@ -151,6 +154,7 @@ impl Connector {
             },
             healthy: snapshot.healthy,
             closing: snapshot.closing.then_some(1),
+            not_applied: snapshot.not_applied.map(|reason| reason.to_string()),
             last_error: snapshot.last_error.map(ErrorEntry::from),
             next_restart_at: snapshot.next_attempt.map(micros),
             plugin_config_format: spec.plugin_config_format.clone(),

@@ -94,25 +94,18 @@ impl Follower {
     }
 
     fn decide(&mut self, id: Id, wanted: Wanted, standing: Option<&Standing>) {
-        if let Some(standing) = standing {
-            if standing.decided.is_underway() {
-                return;
-            }
-            let spec = wanted.spec();
-            let was_decided = spec.is_some_and(|spec| standing.decided.is_about(spec));
-            let is_in_step = is_in_step(Some(standing), &wanted);
-            if was_decided && !is_in_step {
-                return self.steps.forget(&id);
-            }
-            standing.handle.forget_decided(&standing.decided);
-        }
-        if is_in_step(standing, &wanted) {
+        let stays = match standing {
+            Some(standing) if standing.decided.is_underway() => return,
+            Some(standing) => standing.stays(&wanted),
+            // Of one that is not there nobody needs to know what it was to be.
+            None => matches!(wanted, Wanted::Nothing | Wanted::Unknown(_)),
+        };
+        if stays {
             return self.steps.forget(&id);
         }
-        let Some(attempt) = self.steps.next(&id, wanted, Instant::now()) else {
-            return;
-        };
-        self.begin(id, attempt);
+        if let Some(attempt) = self.steps.next(&id, wanted, Instant::now()) {
+            self.begin(id, attempt);
+        }
     }
 
     fn begin(&mut self, id: Id, attempt: Attempt) {
@@ -130,6 +123,32 @@ impl Standing {
             handle,
         }
     }
+
+    /// Whether it is what it is to be, or is to go on as it is by a decision that holds.
+    fn stays(&self, wanted: &Wanted) -> bool {
+        let is_in_step = self.is(wanted);
+        let spec = wanted.spec();
+        let is_decided = spec.is_some_and(|spec| self.decided.is_about(spec));
+        if is_in_step || !is_decided {
+            self.handle.forget_decided(&self.decided);
+        }
+        let stays = is_in_step || is_decided;
+        if stays && self.handle.snapshot().not_applied.is_some() {
+            self.handle.applied();
+        }
+        stays
+    }
+
+    fn is(&self, wanted: &Wanted) -> bool {
+        let unusable = self.handle.snapshot().unusable;
+        match wanted {
+            Wanted::Usable(wanted) => unusable.is_none() && self.spec.is_same_as(wanted),
+            Wanted::Unusable(wanted) => {
+                unusable.as_deref() == Some(&*wanted.reason) && self.spec.is_same_as(&wanted.spec)
+            }
+            Wanted::Nothing | Wanted::Unknown(_) => false,
+        }
+    }
 }
 
 /// Whether there is the same connector, with the same version, and no decision about it was made between.
@@ -142,22 +161,6 @@ fn is_still(before: Option<&Standing>, now: Option<&Standing>) -> bool {
                 && before.decided.is_still(&now.decided)
         }
         _ => false,
-    }
-}
-
-/// Whether the connector is what it is to be.
-fn is_in_step(standing: Option<&Standing>, wanted: &Wanted) -> bool {
-    let Some(Standing { handle, spec, .. }) = standing else {
-        // Of one that is not there nobody needs to know what it was to be.
-        return matches!(wanted, Wanted::Nothing | Wanted::Unknown(_));
-    };
-    let unusable = handle.snapshot().unusable;
-    match wanted {
-        Wanted::Usable(wanted) => unusable.is_none() && spec.is_same_as(wanted),
-        Wanted::Unusable(wanted) => {
-            unusable.as_deref() == Some(&*wanted.reason) && spec.is_same_as(&wanted.spec)
-        }
-        Wanted::Nothing | Wanted::Unknown(_) => false,
     }
 }
 

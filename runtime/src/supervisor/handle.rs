@@ -33,6 +33,8 @@ pub(super) enum Command {
     Reset(Asked),
     /// Why something about it is not as somebody wants it.
     Note(String),
+    /// Why it is not what its configuration says, or that it is.
+    NotApplied(Option<String>),
 }
 
 /// Why a command was not followed.
@@ -110,6 +112,17 @@ impl Handle {
     /// What was decided when this was read is over: the provider says something else.
     pub fn forget_decided(&self, read: &Decided) {
         self.decided.forget(read);
+    }
+
+    /// Shows why it is not what its configuration says by now, as its last error too, and until this is told to be over.
+    pub async fn not_applied(&self, reason: String) {
+        // As above.
+        let _ = self.commands.send(Command::NotApplied(Some(reason))).await;
+    }
+
+    /// It is what its configuration says. May do nothing while other commands wait.
+    pub fn applied(&self) {
+        let _ = self.commands.try_send(Command::NotApplied(None));
     }
 
     pub fn monitor(&self) -> &Monitor {

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub last_error: Option<LastError>,
     /// When a connector in error, or one that retries, tries again.
     pub next_attempt: Option<SystemTime>,
+    /// Why it is not what its configuration says by now.
+    pub not_applied: Option<Arc<str>>,
     /// Why its specification cannot be used.
     pub unusable: Option<Arc<str>>,
     /// The plugin's own version, once it is loaded.
@@ -59,6 +61,7 @@ impl Reporter {
             target,
             last_error: None,
             next_attempt: None,
+            not_applied: None,
             unusable: None,
             plugin_version: None,
             streams: None,
@@ -150,6 +153,17 @@ impl Reporter {
     pub(super) fn note(&self, message: String) {
         let next_attempt = self.snapshot.borrow().next_attempt;
         self.failed(message, next_attempt);
+    }
+
+    /// `None` when what its configuration says is applied.
+    pub(super) fn not_applied(&self, reason: Option<String>) {
+        let hidden = reason.as_deref().map(|reason| self.secrets.hide(reason));
+        let hidden = hidden.as_deref().map(Arc::from);
+        self.snapshot
+            .send_modify(|snapshot| snapshot.not_applied = hidden);
+        if let Some(reason) = reason {
+            self.note(reason);
+        }
     }
 
     /// What the health checks say: `Some` when so many have failed that the connector counts as unhealthy.

@@ -227,6 +227,7 @@ impl<O: Opener> Task<O> {
             Order::Command(Command::Activate(activation)) => self.prepare(activation),
             Order::Command(Command::Reset(asked)) => self.ask_reset(asked),
             Order::Command(Command::Note(reason)) => self.reporter.note(reason),
+            Order::Command(Command::NotApplied(reason)) => self.reporter.not_applied(reason),
             Order::Prepared(prepared) => self.prepared(prepared),
             Order::Dismissed(closed) => self.dismissed(closed),
             Order::Lapse => self.lapse(),

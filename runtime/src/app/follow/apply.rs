@@ -122,7 +122,7 @@ async fn refuse(connectors: &Supervisor, id: &Id, reason: String, again_in: Opti
         Some(pause) => format!("tried again after {:.1}s", pause.as_secs_f64()),
         None => "tried again when it changes".to_owned(),
     };
-    handle.note(format!("{reason}; it is {again}")).await;
+    handle.not_applied(format!("{reason}; it is {again}")).await;
 }
 
 async fn remove(connectors: &Supervisor, id: &Id) {
