@@ -7,6 +7,7 @@ mod harness {
     pub mod broker;
     pub mod broker_process;
     pub mod daemon;
+    pub mod proxy;
     pub mod reader;
 }
 
@@ -16,6 +17,7 @@ use harness::{
     broker::{Broker, Topic, client, eventually, iggy_at},
     broker_process::BrokerProcess,
     daemon::{Daemon, Home},
+    proxy::Proxy,
     reader::Reader,
 };
 use iggy::prelude::{
@@ -525,6 +527,46 @@ async fn a_broker_that_is_down_or_frozen_is_told_and_holds_nobody_up() {
         .await;
     let done = reset(&daemon, &Method::PUT, Some(&to_first)).await;
     assert_eq!(done["replayed"], 5, "{done}");
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_reset_that_breaks_off_leaves_every_partition_where_it_was() {
+    let broker = Broker::start().await;
+    let proxy = Proxy::start(broker.address()).await;
+    let (topic, _) = filled(&broker).await;
+    let home = home(&topic, &proxy.address(), "", "");
+    let daemon = home.start().await;
+    let before = caught_up(&daemon).await;
+    ask(&daemon, SINK, "stop", "stopped").await;
+    let (to_first, to_next) = (json!({ "to": "first" }), json!({ "to": "next" }));
+    let start = proxy.passed();
+    assert_eq!(put(&daemon, OFFSETS, &to_first).await.0, 200);
+    let whole = i64::try_from(proxy.passed() - start).unwrap();
+    assert_ne!(daemon.get(OFFSETS).await, before);
+    assert_eq!(put(&daemon, OFFSETS, &to_next).await.0, 200);
+    let mut put_back = 0;
+    // Wherever in its requests the connection breaks: offsets are stored at the end.
+    for at in (whole / 2..whole).step_by(61) {
+        proxy.cut_after(at);
+        let (status, answer) = put(&daemon, OFFSETS, &to_first).await;
+        proxy.cut_after(-1);
+        match status {
+            // All that was left was to say goodbye.
+            200 => assert_eq!(put(&daemon, OFFSETS, &to_next).await.0, 200),
+            _ => {
+                let reason = answer["reason"].as_str().unwrap();
+                assert_eq!(status, 503, "{at} of {whole}: {answer}");
+                put_back += u32::from(reason.contains("every partition is where it was"));
+            }
+        }
+        assert_eq!(
+            daemon.get(OFFSETS).await,
+            before,
+            "{at} of {whole}: {answer}"
+        );
+    }
+    assert!(put_back > 0, "some were moved already");
     daemon.interrupt().await;
 }
 

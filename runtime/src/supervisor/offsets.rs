@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{
     sync::oneshot,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, info};
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::spec::{self, Direction, Streams},
     pipeline::{Failure, Gauge as _, Monitor},
+    state::FileStore,
     stream::{self, NotMoved, Offsets, Starts},
 };
 pub use crate::{
@@ -31,6 +32,9 @@ pub use crate::{
 const DEADLINE: Duration = Duration::from_secs(15);
 /// How often a sink that is at rest is looked at. One that runs knows by itself.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it is tried to put partitions back when a reset has broken off: the broker first has to notice that its member is gone.
+const PUT_BACK: Duration = Duration::from_secs(5);
+const PUT_BACK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Whether something is done, or only said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +73,9 @@ impl From<NotMoved> for NotReset {
         match error {
             NotMoved::InUse(reason) => Self::InUse(reason),
             NotMoved::Unknown(reason) => Self::Unknown(reason),
-            NotMoved::Failed(failure) => Self::Unreachable(failure),
+            NotMoved::Failed(failure) | NotMoved::Partly { failure, .. } => {
+                Self::Unreachable(failure)
+            }
             NotMoved::State(failure) => Self::State(failure),
         }
     }
@@ -245,16 +251,56 @@ impl Host {
         let offsets = offsets.map_err(NotReset::Unreachable)?;
         let moving = async {
             let moves = offsets.plan(&starts, reset).await?;
-            match (manner, reset) {
-                (Manner::DryRun, _) => {}
-                (Manner::Real, Reset::To(..)) => offsets.carry_out(&mut starts, &moves).await?,
-                (Manner::Real, Reset::Forget) => offsets.forget(&moves, store.delete()).await?,
-            }
-            Ok(moves)
+            let moved = match (manner, reset) {
+                (Manner::DryRun, _) => Ok(()),
+                (Manner::Real, Reset::To(..)) => offsets.carry_out(&mut starts, &moves).await,
+                (Manner::Real, Reset::Forget) => offsets.forget(&moves, store.delete()).await,
+            };
+            Ok::<_, NotMoved>((moves, moved))
         };
         let moved = moving.await;
         offsets.close().await;
-        moved
+        match moved? {
+            (moves, Ok(())) => Ok(moves),
+            (moves, Err(NotMoved::Partly { failure, done })) => {
+                let moved = &moves[..=done];
+                let left = self.put_back(spec, inputs, &mut starts, moved).await;
+                let message = format!("{failure}; {left}");
+                Err(NotReset::Unreachable(Failure { message, ..failure }))
+            }
+            (_, Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Has partitions that a reset has moved go on where they did, over another connection, and says what has come of it.
+    async fn put_back(
+        &self,
+        spec: &spec::Connector,
+        inputs: &[spec::Input],
+        starts: &mut Starts<FileStore>,
+        moved: &[Move],
+    ) -> String {
+        let back: Vec<_> = moved.iter().map(Move::back).collect();
+        let deadline = Instant::now() + PUT_BACK;
+        loop {
+            let again = async {
+                let offsets = self.offsets(spec, inputs).await?;
+                let moved = offsets.carry_out(starts, &back).await;
+                offsets.close().await;
+                moved
+            };
+            match again.await {
+                Ok(()) => return "every partition is where it was".to_owned(),
+                Err(error) if Instant::now() >= deadline => {
+                    let places: Vec<_> = moved.iter().map(|one| one.place.to_string()).collect();
+                    let places = places.join(", ");
+                    return format!(
+                        "{places} may be moved, and could not be put back: {error}; ask again"
+                    );
+                }
+                Err(_) => sleep(PUT_BACK_PAUSE).await,
+            }
+        }
     }
 
     async fn standings(&self, spec: &spec::Connector) -> Result<Vec<Standing>, Failure> {
@@ -301,7 +347,7 @@ impl Host {
         }
     }
 
-    async fn starts(&self, spec: &spec::Connector) -> Starts<crate::state::FileStore> {
+    async fn starts(&self, spec: &spec::Connector) -> Starts<FileStore> {
         let store = self.state.sink(&spec.key);
         Starts::new(store.load().await, store)
     }

@@ -4,7 +4,7 @@
 //! Iggy takes and forgets an offset of a group only for a member that owns the partition. Whoever moves a group therefore becomes its
 //! only member meanwhile, and is refused where there is another: that one would go on where it is and store what it has read.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use iggy_connector_message::TopicMetadata;
 use tokio::time::{Instant, sleep};
@@ -91,6 +91,9 @@ pub enum NotMoved {
     Unknown(String),
     #[error("{0}")]
     Failed(Failure),
+    /// It broke off: what was to be moved before `done` is moved, and perhaps that one.
+    #[error("{failure}")]
+    Partly { failure: Failure, done: usize },
     /// What the sink has saved could not be forgotten.
     #[error("{0}")]
     State(Failure),
@@ -125,6 +128,16 @@ impl Move {
     /// Messages that will not be read.
     pub fn skipped(&self) -> u64 {
         self.to.saturating_sub(self.from)
+    }
+
+    /// The same the other way round.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        Self {
+            place: self.place.clone(),
+            from: self.to,
+            to: self.from,
+        }
     }
 }
 
@@ -239,7 +252,7 @@ impl Offsets {
     ///
     /// # Errors
     ///
-    /// Somebody reads in one of the groups, or the broker could not be asked. Some partitions may be moved and some not.
+    /// Somebody reads in one of the groups, or the broker could not be asked: nothing is moved, unless it is [`NotMoved::Partly`].
     pub async fn carry_out(
         &self,
         starts: &mut Starts<impl StateStore>,
@@ -253,7 +266,7 @@ impl Offsets {
             starts.apply(&self.client, &concerned).await?;
             for (done, (member, one)) in paired(&concerned, moves).enumerate() {
                 let moved = self.put(member, one).await;
-                moved.map_err(|failure| partly(failure, done, moves.len()))?;
+                moved.map_err(|failure| NotMoved::Partly { failure, done })?;
             }
             Ok(())
         };
@@ -266,7 +279,7 @@ impl Offsets {
     ///
     /// # Errors
     ///
-    /// As of [`Offsets::carry_out`], or `first` has failed.
+    /// As of [`Offsets::carry_out`], or `first` has failed. Some partitions may be forgotten and some not.
     pub async fn forget(
         &self,
         moves: &[Move],
@@ -278,7 +291,7 @@ impl Offsets {
             first.await.map_err(NotMoved::State)?;
             for (done, (member, one)) in paired(&concerned, moves).enumerate() {
                 let deleted = self.delete(member, one.place.partition).await;
-                deleted.map_err(|failure| partly(failure, done, moves.len()))?;
+                deleted.map_err(|failure| half_forgotten(failure, done, moves.len()))?;
             }
             Ok(())
         };
@@ -436,6 +449,13 @@ impl Place {
     }
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TopicMetadata { stream, topic } = &*self.topic;
+        write!(f, "partition {} of {stream}/{topic}", self.partition)
+    }
+}
+
 fn place(member: &Member, partition: u32) -> Place {
     Place {
         topic: member.topic.clone(),
@@ -455,7 +475,7 @@ fn paired<'a>(
     })
 }
 
-fn partly(failure: Failure, done: usize, all: usize) -> NotMoved {
+fn half_forgotten(failure: Failure, done: usize, all: usize) -> NotMoved {
     let message = format!("{failure}; {done} of {all} partitions are done: ask again");
     NotMoved::Failed(Failure { message, ..failure })
 }
