@@ -192,7 +192,7 @@ async fn swap(api: &Api, id: &Id, entry: &Entry, asked: Instant) -> Result<(), A
 /// A version that was not activated may be recorded all the same: that is taken back. Says whether it is done in time; it is gone on with
 /// in any case.
 async fn settled(api: &Api, undone: Undone, budget: Budget) -> bool {
-    let settling = tokio::spawn(choices::take_back(api.clone(), undone));
+    let settling = choices::take_back(api, undone);
     timeout_at(budget.settled(), settling).await.is_ok()
 }
 

@@ -7,17 +7,19 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::Api;
 use crate::{
     config::spec,
     provider::{Error, Id},
+    supervisor::Handle,
 };
 
 /// The waits before a choice is taken back again: the first, and the longest.
@@ -35,6 +37,17 @@ pub(super) struct Choice {
     last: AtomicU64,
     /// Who has it may record one.
     turn: tokio::sync::Mutex<()>,
+    /// How many are being taken back.
+    undoing: AtomicUsize,
+}
+
+/// A choice is being taken back until this is dropped: what is recorded is not what holds.
+struct Undoing(Arc<Choice>);
+
+impl Drop for Undoing {
+    fn drop(&mut self) {
+        self.0.undoing.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// A choice that may be recorded although the connector does not follow it.
@@ -95,14 +108,22 @@ pub(super) async fn record_as(api: &Api, id: &Id, version: u32, number: u64) -> 
     api.provider.activate(id, version).await
 }
 
-/// Makes sure that a version is the active one.
+/// Makes sure that a version is the active one, and stays so when its connector takes it.
 ///
 /// # Errors
 ///
 /// Another is, or nobody knows.
-pub(super) async fn confirm(api: &Api, id: &Id, version: u32) -> Result<(), String> {
+pub(super) async fn confirm(
+    api: &Api,
+    handle: &Handle,
+    id: &Id,
+    version: u32,
+) -> Result<(), String> {
     let choice = api.choices.of(id);
     let _turn = choice.turn.lock().await;
+    if handle.decided().is_underway() || choice.undoing.load(Ordering::SeqCst) > 0 {
+        return Err("another version is being chosen".to_owned());
+    }
     let active = api.provider.active(id).await;
     let active = active.map_err(|error| error.to_string())?;
     match active.version.spec.version {
@@ -111,8 +132,19 @@ pub(super) async fn confirm(api: &Api, id: &Id, version: u32) -> Result<(), Stri
     }
 }
 
-/// Takes a choice back, again and again until that has succeeded or another is made.
-pub(super) async fn take_back(api: Api, undone: Undone) {
+/// Begins to take a choice back, again and again until that has succeeded or another is made.
+pub(super) fn take_back(api: &Api, undone: Undone) -> JoinHandle<()> {
+    let choice = api.choices.of(&undone.id);
+    choice.undoing.fetch_add(1, Ordering::SeqCst);
+    let undoing = Undoing(choice);
+    let api = api.clone();
+    tokio::spawn(async move {
+        let _undoing = undoing;
+        keep_taking_back(api, undone).await;
+    })
+}
+
+async fn keep_taking_back(api: Api, undone: Undone) {
     let (id, mut wait) = (&undone.id, FIRST_WAIT);
     while let Err(error) = try_to_take_back(&api, &undone).await {
         let (runs, failed) = (undone.runs, undone.failed);

@@ -48,8 +48,9 @@ async fn take(api: &Api, id: &Id, handle: &Handle, entry: Entry) -> Result<(), S
         return Err(Problems(problems).in_lines());
     }
     let confirmed = {
-        let (api, id, version) = (api.clone(), id.clone(), spec.version);
-        async move { choices::confirm(&api, &id, version).await }
+        let (api, handle) = (api.clone(), handle.clone());
+        let (id, version) = (id.clone(), spec.version);
+        async move { choices::confirm(&api, &handle, &id, version).await }
     };
     match handle.activate(spec, confirmed).await {
         // What somebody else chooses meanwhile holds.
