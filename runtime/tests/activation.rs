@@ -542,7 +542,7 @@ async fn a_service_that_freezes_when_a_choice_is_to_be_kept_holds_up_nothing_and
         service.activate(Sink, "lines", 1).await;
         service.restart().await;
         // What is recorded until it is taken back was chosen by nobody: a restart does not take it.
-        ask(&daemon, SINK, "restart", "running").await;
+        daemon.ask(SINK, "restart", "running").await;
         daemon.stderr().wait_for("is recorded again").await;
         let active = daemon.get("/sinks/lines/configs/active").await;
         assert_eq!(active["version"], 0, "{active}");

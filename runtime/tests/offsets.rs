@@ -538,7 +538,7 @@ async fn a_reset_that_breaks_off_leaves_every_partition_where_it_was() {
     let home = home(&topic, &proxy.address(), "", "");
     let daemon = home.start().await;
     let before = caught_up(&daemon).await;
-    ask(&daemon, SINK, "stop", "stopped").await;
+    daemon.ask(SINK, "stop", "stopped").await;
     let (to_first, to_next) = (json!({ "to": "first" }), json!({ "to": "next" }));
     let start = proxy.passed();
     assert_eq!(put(&daemon, OFFSETS, &to_first).await.0, 200);
