@@ -91,7 +91,7 @@ fn act() -> impl Strategy<Value = Act> {
         Request::Stop,
         Request::Start,
     ]);
-    let closes = prop::sample::select(vec![None, Some("fatal"), Some("panic")]);
+    let closes = prop::sample::select(vec![None, Some("fatal"), Some("panic"), Some("slow")]);
     let ends = prop::sample::select(vec![End::Stopped, End::Killed]);
     let version = any::<prop::sample::Index>;
     prop_oneof![
