@@ -64,6 +64,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         Deed::FailForGood,
         Deed::End,
         Deed::Panic,
+        Deed::Reconnect,
         Deed::Retry(true),
         Deed::Retry(false),
     ]);

@@ -50,6 +50,8 @@ pub(super) enum Deed {
     FailForGood,
     End,
     Panic,
+    /// Lose the connection, and make another.
+    Reconnect,
     /// Wait to try something again, or go on.
     Retry(bool),
 }
@@ -62,6 +64,8 @@ pub(super) struct World {
     told: Notify,
     pub(super) open: AtomicUsize,
     pub(super) running: AtomicUsize,
+    /// What a run, a reset and the watch over a connector at rest hold, each where a real one connects to the broker.
+    pub(super) connections: AtomicUsize,
     pub(super) opened: AtomicUsize,
     pub(super) pauses: AtomicUsize,
     pub(super) resets: AtomicUsize,
@@ -133,7 +137,15 @@ pub(super) struct Fake {
     version: u32,
 }
 
-struct Running<'a>(&'a World);
+/// One more, until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
 
 impl World {
     pub(super) fn script(&self) -> Script {
@@ -162,6 +174,12 @@ impl World {
             }
             self.told.notified().await;
         }
+    }
+
+    /// Takes a while, and may be dropped meanwhile.
+    async fn connect(&self) -> Counted<'_> {
+        self.turn().await;
+        Counted::new(&self.connections)
     }
 
     async fn turn(&self) {
@@ -237,6 +255,7 @@ impl Opener for Arc<World> {
             "reset while it runs"
         );
         self.turn().await;
+        let _connection = self.connect().await;
         if self.script().holds_resets {
             self.resetting.notified().await;
         }
@@ -249,6 +268,7 @@ impl Opener for Arc<World> {
     }
 
     async fn watch(&self, _spec: Arc<spec::Connector>, _monitor: &Monitor) {
+        let _connection = self.connect().await;
         std::future::pending().await
     }
 }
@@ -261,9 +281,8 @@ impl Instance for Fake {
     async fn run(&self, run: &Run) -> Result<(), End> {
         let world = &self.world;
         world.version.store(self.version, Ordering::SeqCst);
-        world.running.fetch_add(1, Ordering::SeqCst);
-        let _running = Running(world);
-        world.turn().await;
+        let _running = Counted::new(&world.running);
+        let mut connection = world.connect().await;
         if run.halt.stop.is_cancelled() {
             return Ok(());
         }
@@ -280,6 +299,10 @@ impl Instance for Fake {
                 Deed::FailForGood => return Err(End::Final(Failure::fatal("all refused"))),
                 Deed::End => return Ok(()),
                 Deed::Panic => panic!("boom in run"),
+                Deed::Reconnect => {
+                    drop(connection);
+                    connection = world.connect().await;
+                }
                 Deed::Retry(true) => {
                     let retry = spec::Backoff::default();
                     let stop = CancellationToken::new();
@@ -295,6 +318,7 @@ impl Instance for Fake {
             }
         }
         world.turn().await;
+        drop(connection);
         lasts(world.script().takes.drain).await;
         if world.script().is_stuck {
             std::future::pending::<()>().await;
@@ -329,9 +353,9 @@ impl Drop for Fake {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

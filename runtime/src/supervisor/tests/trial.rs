@@ -1,5 +1,5 @@
 //! Random commands to a live task, whose plugin fails on request, and other versions in its place: whenever it comes to rest, its status,
-//! its version, what is saved and what is open are what a model says that they are.
+//! its version, what is saved, what is open and what is connected are what a model says that they are.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -214,6 +214,7 @@ impl Trial {
             Deed::Fail | Deed::Panic => self.model.has_closed = true,
             Deed::FailForGood => self.model.held = Some(Status::Error),
             Deed::End => self.model.held = Some(Status::Stopped),
+            Deed::Reconnect => {}
             Deed::Retry(is_retrying) => {
                 let wanted = match is_retrying {
                     true => Status::Retrying,
@@ -280,6 +281,7 @@ impl Trial {
             && (running == 0
                 || self.home.world.version.load(Ordering::SeqCst) == self.model.version)
             && running == usize::from(status == Status::Running)
+            && self.connections() == connections(status)
             && match status {
                 Status::Running => open == 1,
                 // The plugin stays open over a pause, if it was and nothing else was asked for.
@@ -297,6 +299,10 @@ impl Trial {
         self.home.world.running.load(Ordering::SeqCst)
     }
 
+    fn connections(&self) -> usize {
+        self.home.world.connections.load(Ordering::SeqCst)
+    }
+
     fn check_saved(&self) {
         let expected = self.model.kept.map(|kept| match kept {
             Target::Running => "running",
@@ -311,14 +317,23 @@ impl std::fmt::Display for Trial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:?}, {} open, {} running, saved {:?}; expected {:?} by {:?}",
+            "{:?}, {} open, {} running, {} connected, saved {:?}; expected {:?} by {:?}",
             self.home.handle.snapshot(),
             self.open(),
             self.running(),
+            self.connections(),
             self.home.saved(),
             self.model.expected(),
             self.model,
         )
+    }
+}
+
+/// Connections of a connector that is at rest: one to read or write, or one to see how far a sink lags behind.
+fn connections(status: Status) -> usize {
+    match status {
+        Status::Running | Status::Paused | Status::Error => 1,
+        _ => 0,
     }
 }
 
@@ -332,6 +347,11 @@ fn assert_ended(home: &Home) {
         home.world.running.load(Ordering::SeqCst),
         0,
         "a run is left"
+    );
+    assert_eq!(
+        home.world.connections.load(Ordering::SeqCst),
+        0,
+        "a connection is left"
     );
     assert!(
         !home.world.has_overlapped.load(Ordering::SeqCst),
