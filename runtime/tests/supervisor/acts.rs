@@ -141,6 +141,6 @@ fn candidates() -> impl Strategy<Value = Candidate> {
         10 => Just(Candidate::Delicate),
         10 => Just(Candidate::Disabled),
         30 => unopenable.prop_map(Candidate::Unopenable),
-        1 => Just(Candidate::Unrecorded),
+        4 => Just(Candidate::Unrecorded),
     ]
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
 mod acts;
+mod end;
 mod ground;
 #[path = "../harness"]
 mod harness {
@@ -11,6 +12,7 @@ mod harness {
 }
 mod library;
 mod model;
+mod rest;
 mod subject;
 mod trial;
 

@@ -1,7 +1,4 @@
-//! Performs a sequence on a running daemon, and whenever it comes to rest holds it against the model: what it shows, what it keeps on
-//! disk, who is connected to the broker and which instances are open.
-
-use std::{collections::BTreeSet, time::Duration};
+//! Performs a sequence on a running daemon and tells the model of it. `rest` holds the one against the other, `end` ends it.
 
 use iggy_connectors::{
     config::spec::Direction,
@@ -10,7 +7,7 @@ use iggy_connectors::{
 use proptest::sample::Index;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::{
     acts::{Act, Candidate, Deed, End, Opens, Waits},
@@ -19,17 +16,13 @@ use super::{
     subject::{Activation, Subject},
 };
 
-/// How often a daemon that is at rest is looked at before it is believed.
-const LOOKS: u32 = 2;
-
-/// Messages that flow through everything when a sequence is over.
-const MORE: u64 = 50;
-
 pub struct Trial<'a> {
-    ground: &'a mut Ground,
-    subjects: [Subject; 2],
+    pub(super) ground: &'a mut Ground,
+    pub(super) subjects: [Subject; 2],
     /// What was in flight when the daemon was killed comes again.
-    repeats: bool,
+    pub(super) repeats: bool,
+    /// What is active may be looked for yet.
+    pub(super) has_restarted: bool,
 }
 
 impl<'a> Trial<'a> {
@@ -42,6 +35,7 @@ impl<'a> Trial<'a> {
             ground,
             subjects: [sink, source],
             repeats: false,
+            has_restarted: false,
         }
     }
 
@@ -78,26 +72,14 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Lets everything flow, removes the connectors, and sees that nothing of them is left.
-    pub async fn end(mut self) {
-        self.settle().await;
-        for of in [Direction::Source, Direction::Sink] {
-            self.mend(of).await;
-        }
-        self.settle().await;
-        self.everything_arrives().await;
-        self.remove().await;
-        self.ground.end().await;
-    }
-
-    fn of(&mut self, of: Direction) -> &mut Subject {
+    pub(super) fn of(&mut self, of: Direction) -> &mut Subject {
         match of {
             Direction::Sink => &mut self.subjects[0],
             Direction::Source => &mut self.subjects[1],
         }
     }
 
-    async fn request(&mut self, of: Direction, request: Request) {
+    pub(super) async fn request(&mut self, of: Direction, request: Request) {
         let path = format!("{}/{}", self.of(of).path, name(request));
         let (status, answer) = self.ground.daemon.post(&path).await;
         let subject = self.of(of);
@@ -119,11 +101,12 @@ impl<'a> Trial<'a> {
     }
 
     /// Restarts a connector, which then takes the active version where it has another.
-    async fn restart(&mut self, of: Direction) {
+    pub(super) async fn restart(&mut self, of: Direction) {
         self.concluded(of).await;
         let model = &self.of(of).model;
         let (active, version) = (model.active(), model.version);
         if active == version {
+            self.has_restarted = true;
             return self.request(of, Request::Restart).await;
         }
         self.unhang(of);
@@ -166,7 +149,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn store(&mut self, of: Direction, candidate: Candidate) -> u32 {
+    pub(super) async fn store(&mut self, of: Direction, candidate: Candidate) -> u32 {
+        self.outlast_restarts().await;
         let daemon = self.ground.daemon.clone();
         let subject = self.of(of);
         let number = subject.model.next();
@@ -176,6 +160,13 @@ impl<'a> Trial<'a> {
         number
     }
 
+    /// A restart does not take what becomes the active version after it.
+    async fn outlast_restarts(&mut self) {
+        if self.has_restarted {
+            self.settle().await;
+        }
+    }
+
     /// One of the versions that there are.
     async fn pick(&mut self, of: Direction, index: Index) -> u32 {
         self.concluded(of).await;
@@ -183,7 +174,7 @@ impl<'a> Trial<'a> {
         *index.get(&versions)
     }
 
-    async fn activate(&mut self, of: Direction, version: u32, waits: Waits) {
+    pub(super) async fn activate(&mut self, of: Direction, version: u32, waits: Waits) {
         let model = &self.of(of).model;
         let (candidate, opens) = (model.versions[&version], model.opens);
         // What comes of a plugin that does not open depends on what else is asked meanwhile, and so does what a disabled one becomes.
@@ -211,7 +202,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Waits for what has come of an activation, if there was one.
-    async fn concluded(&mut self, of: Direction) {
+    pub(super) async fn concluded(&mut self, of: Direction) {
         let Some(activation) = self.of(of).activation.take() else {
             return;
         };
@@ -245,7 +236,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn choose(&mut self, of: Direction, version: u32) {
+    pub(super) async fn choose(&mut self, of: Direction, version: u32) {
+        self.outlast_restarts().await;
         let path = format!("{}/configs/active?restart=false", self.of(of).path);
         let wanted = json!({ "version": version });
         let chosen = self.ground.daemon.send(Method::PUT, &path, Some(&wanted));
@@ -326,185 +318,6 @@ impl<'a> Trial<'a> {
             subject.model.adopt(active);
         }
         self.ground.start().await;
-    }
-
-    /// Waits until both connectors have come to rest where the model says that they do.
-    async fn settle(&mut self) {
-        self.concluded(Direction::Sink).await;
-        self.concluded(Direction::Source).await;
-        let deadline = Instant::now() + PATIENCE;
-        let mut looks = 0;
-        while looks < LOOKS {
-            let difference = match self.difference().await {
-                None if looks + 1 == LOOKS => self.choices_differ().await,
-                difference => difference,
-            };
-            match difference {
-                None => looks += 1,
-                Some(difference) => {
-                    looks = 0;
-                    assert!(
-                        Instant::now() < deadline,
-                        "{difference}\n{:?}\n{}",
-                        self.subjects.each_ref().map(|subject| &subject.model),
-                        self.ground.log()
-                    );
-                    sleep(Duration::from_millis(2)).await;
-                }
-            }
-        }
-        for subject in &mut self.subjects {
-            let is_told = subject.is_told("open_deed");
-            let opens = match subject.model.opens {
-                Opens::Badly(..) if !is_told => Opens::Well,
-                opens => opens,
-            };
-            let open = subject.instances();
-            subject.model.rests(open, opens);
-        }
-    }
-
-    /// In what the daemon is not as the model says, if in anything.
-    async fn difference(&self) -> Option<String> {
-        for subject in &self.subjects {
-            let shown = self.ground.daemon.get(&subject.path).await;
-            let expected = subject.model.expected();
-            let instances = subject.instances();
-            let members = match subject.model.direction {
-                Direction::Sink => self.ground.topic.members(&subject.key).await,
-                Direction::Source => 0,
-            };
-            // With another attempt to come it is not at rest.
-            let is_so = shown["status"] == expected.name()
-                && shown.get("next_restart_at").is_none()
-                && shown["config_version"] == subject.model.version
-                && subject.model.instances().contains(&instances)
-                && members == subject.model.members();
-            if !is_so {
-                return Some(format!(
-                    "{} instances, {members} members, {shown}; expected {expected:?}",
-                    instances
-                ));
-            }
-        }
-        let connections = self.ground.connections().await;
-        let expected = self
-            .subjects
-            .each_ref()
-            .map(|subject| subject.model.connections());
-        let (least, most) = expected.iter().fold((0, 0), |(least, most), one| {
-            (least + one.start(), most + one.end())
-        });
-        if !(least..=most).contains(&connections) {
-            return Some(format!("{connections} connections; expected {expected:?}"));
-        }
-        None
-    }
-
-    /// The versions that there are, and which of them the next start takes, in the file and over the API.
-    async fn choices_differ(&self) -> Option<String> {
-        let kept = self.ground.choices();
-        for Subject { model, path, .. } in &self.subjects {
-            let shown = self.ground.daemon.get(&format!("{path}/configs")).await;
-            let shown = shown.as_array().unwrap();
-            let number = |version: &Value| u32::try_from(version["version"].as_u64().unwrap());
-            let versions: BTreeSet<_> = shown.iter().map(|one| number(one).unwrap()).collect();
-            let active = shown.iter().find(|version| version["active"] == true);
-            let active = active.map(|version| number(version).unwrap());
-            if !model.versions.keys().eq(&versions) || active != Some(model.active()) {
-                return Some(format!("versions {versions:?}, active {active:?}"));
-            }
-        }
-        let expected = self.subjects.iter().filter_map(|subject| {
-            Some(format!(
-                "{}\nversion = {}",
-                subject.heading(),
-                subject.model.chosen?
-            ))
-        });
-        let expected: BTreeSet<_> = expected.collect();
-        (kept != expected).then(|| format!("choices {kept:?}; expected {expected:?}"))
-    }
-
-    /// What operators want is on disk when they are told that it is.
-    fn assert_kept(&self) {
-        let expected = self.subjects.iter().filter_map(Subject::kept);
-        assert_eq!(self.ground.lifecycle(), expected.collect::<Vec<_>>());
-    }
-
-    /// Whatever it is, it runs.
-    async fn mend(&mut self, of: Direction) {
-        let subject = self.of(of);
-        for file in ["open_deed", "close_deed"] {
-            subject.untell(file);
-        }
-        let model = &mut subject.model;
-        model.opens = Opens::Well;
-        let (version, active) = (model.version, model.active());
-        match model.candidate() {
-            Candidate::Unopenable(_) | Candidate::Disabled => {
-                let version = self.store(of, Candidate::Good).await;
-                self.activate(of, version, Waits::Yes).await;
-            }
-            // Nor does a restart take another.
-            _ if version != active => self.choose(of, version).await,
-            _ => {}
-        }
-        if self.of(of).model.expected() != Status::Running {
-            // Also where an open hangs that was begun before.
-            self.restart(of).await;
-        }
-    }
-
-    /// The source ends, and what it has sent is in the ledger: once, in order, as long as no daemon was killed.
-    async fn everything_arrives(&mut self) {
-        // It is known only then how far it has come.
-        self.request(Direction::Source, Request::Pause).await;
-        self.settle().await;
-        let [_, source] = &self.subjects;
-        let acked = source.lines("acked");
-        let last = acked.last().and_then(|line| line.split(' ').next());
-        let until = last.map_or(0, |last| last.parse::<u64>().unwrap()) + MORE;
-        source.tell("until", &until.to_string());
-        self.request(Direction::Source, Request::Resume).await;
-        let [sink, _] = &self.subjects;
-        let written = || {
-            let lines = sink.lines("ledger");
-            let numbers = lines.iter().filter_map(|line| line.split(' ').nth(3));
-            numbers
-                .map(|number| number.parse().unwrap())
-                .collect::<Vec<u64>>()
-        };
-        eventually(Some(until - 1), async || written().last().copied()).await;
-        let mut written = written();
-        if self.repeats {
-            written.sort_unstable();
-            written.dedup();
-        }
-        assert!(written.iter().copied().eq(0..until), "{written:?}");
-    }
-
-    /// What is to run is not removed.
-    async fn remove(&mut self) {
-        for of in [Direction::Source, Direction::Sink] {
-            self.request(of, Request::Stop).await;
-            let version = self.store(of, Candidate::Disabled).await;
-            self.choose(of, version).await;
-        }
-        self.settle().await;
-        for Subject { path, .. } in &self.subjects {
-            let configs = format!("{path}/configs");
-            let (status, answer) = self
-                .ground
-                .daemon
-                .send(Method::DELETE, &configs, None)
-                .await;
-            assert_eq!(status, 204, "{answer}");
-            let (status, _) = self.ground.daemon.send(Method::GET, path, None).await;
-            assert_eq!(status, 404, "it is gone");
-        }
-        assert_eq!(self.ground.lifecycle(), Vec::<Value>::new());
-        assert_eq!(self.ground.choices(), BTreeSet::new());
     }
 }
 
