@@ -9,10 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    handle::Command,
-    swap::{Dismissal, Preparation},
-};
+use super::{dismissal::Dismissal, handle::Command, swap::Preparation};
 
 /// Where the task is told what to do.
 pub(super) struct Inbox<I> {

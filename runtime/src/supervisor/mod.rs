@@ -5,6 +5,7 @@ mod activation;
 mod budget;
 mod check;
 mod decision;
+mod dismissal;
 mod handle;
 mod health;
 mod inbox;

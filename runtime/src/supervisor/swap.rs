@@ -5,27 +5,25 @@
 //! the configuration are checked. Then what runs is drained, a source is closed and opened anew, the choice is recorded, and only then
 //! is the old version given up. A failure before that, or a lapse of its time, leaves or brings back the old one.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{
     sync::watch,
-    task::{JoinError, JoinHandle},
+    task::JoinError,
     time::{Instant, timeout},
 };
-use tracing::{Instrument as _, warn};
+use tracing::Instrument as _;
 
 use super::{
     activation::{Activation, NotActivated, Phase, Record},
     plan::Target,
     restarts::Restarts,
     snapshot::Snapshot,
-    status::Status,
     task::{Task, panicked},
     work::{End, Halt, Instance, Opener, Progress, Run},
 };
 use crate::{
     config::spec::{self, Direction},
-    pipeline::Failure,
     state::{Kept, Lifecycle},
 };
 
@@ -64,9 +62,6 @@ pub(super) struct Opened<I> {
 
 /// How a preparation has ended.
 pub(super) type Preparation<I> = Result<Prepared<I>, NotActivated>;
-
-/// How the close of an instance that was opened in vain has ended.
-pub(super) type Dismissal = Result<(), Failure>;
 
 /// What a connector is to be with this specification, as far as its operator has not said otherwise.
 pub(super) fn target(lifecycle: &Lifecycle, spec: &spec::Connector) -> Target {
@@ -127,7 +122,13 @@ impl<O: Opener> Task<O> {
         }
     }
 
-    fn begin_preparing(&mut self) {
+    /// Whether an activation waits for the end of an instance that was opened in vain.
+    pub(super) fn waits(&self) -> bool {
+        let stage = self.swap.as_ref().map(|swap| &swap.stage);
+        matches!(stage, Some(Stage::Waiting))
+    }
+
+    pub(super) fn begin_preparing(&mut self) {
         let Some((spec, halt)) = self.enter(Phase::Check) else {
             return;
         };
@@ -342,40 +343,6 @@ impl<O: Opener> Task<O> {
         let closed = self.attend(async move { opened.instance.close().await });
         let closed = closed.await.flatten();
         self.tell_of_dismissal(closed);
-    }
-
-    /// Closes what was opened in vain, if anything was, while the connector goes on.
-    fn dismiss(&mut self, opened: impl Future<Output = Option<O::Instance>> + Send + 'static) {
-        let dismissing = async {
-            match opened.await {
-                Some(instance) => instance.close().await,
-                None => Ok(()),
-            }
-        };
-        let dismissing: JoinHandle<Dismissal> = tokio::spawn(dismissing.in_current_span());
-        self.inbox.dismisses(dismissing);
-        self.reporter.closing(true);
-    }
-
-    /// What was opened in vain is closed, and an activation that waits for it goes on.
-    pub(super) fn dismissed(&mut self, closed: Result<Dismissal, JoinError>) {
-        self.reporter.closing(false);
-        self.tell_of_dismissal(closed.map_err(panicked).flatten());
-        let stage = self.swap.as_ref().map(|swap| &swap.stage);
-        if matches!(stage, Some(Stage::Waiting)) {
-            self.begin_preparing();
-        }
-    }
-
-    fn tell_of_dismissal(&self, closed: Dismissal) {
-        let Err(failure) = closed else { return };
-        warn!(error = %failure, "the plugin of the version that is not activated did not close well");
-        self.signs.monitor().counters.error();
-        if self.reporter.now() != Status::Error {
-            self.reporter.note(format!(
-                "close of a version that was not activated: {failure}"
-            ));
-        }
     }
 
     /// The next step of an activation; `None` when it is over.

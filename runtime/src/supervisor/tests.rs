@@ -4,5 +4,6 @@ mod activations;
 mod acts;
 mod fake;
 mod model;
+mod slow;
 mod trial;
 mod turns;
