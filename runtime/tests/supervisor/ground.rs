@@ -128,9 +128,15 @@ impl Ground {
         serde_json::from_value(read["connectors"].take()).unwrap()
     }
 
+    /// The names of the versions' files.
+    pub fn versions(&self) -> BTreeSet<String> {
+        let names = entries(&self.folder()).into_iter();
+        names.filter(|name| !name.starts_with('.')).collect()
+    }
+
     /// Which versions were chosen, as it is on disk.
     pub fn choices(&self) -> BTreeSet<String> {
-        let text = fs::read_to_string(self.versions().join(".active_versions.toml"));
+        let text = fs::read_to_string(self.folder().join(".active_versions.toml"));
         let text = text.unwrap_or_default();
         let tables = text.split("\n\n").skip(1);
         tables.map(|table| table.trim().to_owned()).collect()
@@ -145,14 +151,13 @@ impl Ground {
         fs::remove_dir_all(self.in_the_way()).unwrap();
     }
 
-    fn versions(&self) -> PathBuf {
+    fn folder(&self) -> PathBuf {
         self.home.path().join("local_state/connectors")
     }
 
     /// What stands where a choice is written before it takes the place of the old one.
     fn in_the_way(&self) -> PathBuf {
-        self.versions()
-            .join(".unfinished-.active_versions.toml.tmp")
+        self.folder().join(".unfinished-.active_versions.toml.tmp")
     }
 
     pub fn log(&self) -> String {
@@ -162,16 +167,16 @@ impl Ground {
 
     async fn counts(&self) -> Counts {
         let stats = self.daemon.get("/stats").await;
-        let process = format!("/proc/{}", self.daemon.pid());
-        let threads = entries(&format!("{process}/task"));
+        let process = Path::new("/proc").join(self.daemon.pid().to_string());
+        let threads = entries(&process.join("task"));
         let names = threads.iter().map(|thread| {
-            let name = fs::read_to_string(format!("{process}/task/{thread}/comm"));
+            let name = fs::read_to_string(process.join("task").join(thread).join("comm"));
             name.unwrap_or_default()
         });
         Counts {
             connections: self.connections().await,
             tasks: stats["tasks"].as_u64().unwrap(),
-            files: entries(&format!("{process}/fd")).len(),
+            files: entries(&process.join("fd")).len(),
             threads: names.filter(|name| name.starts_with("ledger_")).count(),
         }
     }
@@ -205,7 +210,7 @@ fn copy(direction: Direction, to: &Path) {
     let _ = Command::new("strip").arg(to).status();
 }
 
-fn entries(folder: &str) -> Vec<String> {
+fn entries(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name());
     names.map(|name| name.into_string().unwrap()).collect()

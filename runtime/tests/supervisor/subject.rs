@@ -2,6 +2,7 @@
 //! of it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,6 +29,8 @@ pub struct Subject {
     /// Where its plugin looks for what to do, and leaves what it does.
     folder: PathBuf,
     pub activation: Option<Activation>,
+    /// How many versions the API has shown, and which was active.
+    pub shown: Option<(usize, u32)>,
 }
 
 /// An activation that was asked for.
@@ -59,6 +62,7 @@ impl Subject {
             topic,
             folder,
             activation: None,
+            shown: None,
         };
         let stored = subject.store(&ground.daemon, Candidate::Good).await;
         assert_eq!(stored, 0);
@@ -175,9 +179,20 @@ impl Subject {
         Some(json!({ "type": self.model.direction.name(), "key": self.key, "state": state }))
     }
 
-    /// The line before its choice in the file of choices.
-    pub fn heading(&self) -> String {
-        format!("[{}s.{}]", self.model.direction.name(), self.key)
+    /// The names of its versions' files.
+    pub fn versions(&self) -> BTreeSet<String> {
+        let (key, direction) = (&self.key, self.model.direction.name());
+        let numbers = self.model.versions.keys();
+        numbers
+            .map(|number| format!("{key}_{direction}_v{number}.toml"))
+            .collect()
+    }
+
+    /// What the daemon keeps of which version was chosen.
+    pub fn choice(&self) -> Option<String> {
+        let (direction, key) = (self.model.direction.name(), &self.key);
+        let version = self.model.chosen?;
+        Some(format!("[{direction}s.{key}]\nversion = {version}"))
     }
 }
 
