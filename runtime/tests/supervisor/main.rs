@@ -31,7 +31,7 @@ use self::{
 };
 
 /// What a machine with two cores does in somewhat more than a minute. `PROPTEST_CASES` is another number.
-const SEQUENCES: u32 = 300;
+const SEQUENCES: u32 = 240;
 
 /// Daemons that sequences run on at the same time.
 const DAEMONS: u32 = 2;

@@ -106,9 +106,9 @@ impl Model {
         });
     }
 
-    /// Another version has not come. What could not be open beside it was `closed`.
+    /// Another version has not come. What could not be open beside it may be `closed`.
     pub fn stays(&mut self, version: u32, closed: bool, was_sent: bool) {
-        self.has_closed |= closed && self.target == Target::Running;
+        self.has_closed |= closed;
         if self.held == Some(Status::Starting) {
             self.held = None;
         }

@@ -46,12 +46,12 @@ impl Model {
         self.target = self.left();
     }
 
-    /// Another version has not come. Once it was good as far as could be seen, what could not be open beside it was `closed`.
+    /// Another version has not come. Once it was good as far as could be seen, what could not be open beside it may be `closed`.
     pub(super) fn stays(&mut self, phase: Phase, closed: bool) {
         if phase == Phase::Check {
             return;
         }
-        self.has_closed |= closed && self.target == Target::Running;
+        self.has_closed |= closed;
         if self.held == Some(Status::Starting) {
             self.held = None;
         }

@@ -196,8 +196,10 @@ impl Trial {
                     !is_good || self.model.opens != Opens::Well,
                     "{phase:?}: {self}"
                 );
-                let closes = self.is_exclusive || !activation.is_alone;
-                self.model.stays(phase, closes);
+                let runs = self.model.target == Target::Running;
+                // Something else may have been asked since it was closed.
+                let closed = !activation.is_alone || self.is_exclusive && runs;
+                self.model.stays(phase, closed);
             }
             Err(NotActivated::Ending) => assert!(self.home.has_ended(), "{self}"),
             Err(NotActivated::Busy) => panic!("there was no other activation: {self}"),
