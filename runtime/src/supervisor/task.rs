@@ -136,7 +136,7 @@ impl<O: Opener> Task<O> {
     pub(super) async fn close(&mut self, instance: O::Instance) {
         let has_failed = self.reporter.now() == Status::Error;
         if !has_failed {
-            self.reporter.status(Status::Stopping);
+            self.stopping();
         }
         let closed = self.attend(async move { instance.close().await });
         let closed = closed.await.flatten();
@@ -303,6 +303,14 @@ impl<O: Opener> Task<O> {
             self.reporter.status(Status::Starting);
         }
         self.reporter.status(Status::Paused);
+    }
+
+    fn stopping(&self) {
+        if self.reporter.now() == Status::Stopped {
+            // Another version was opened, and it was stopped again before that had begun to start.
+            self.reporter.status(Status::Starting);
+        }
+        self.reporter.status(Status::Stopping);
     }
 
     fn stopped(&self) {

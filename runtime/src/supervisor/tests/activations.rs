@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::fake::{Home, Opens, PATIENCE, Takes, World};
+use super::fake::{Deed, Home, Opens, PATIENCE, Takes, World};
 use crate::{
     config::spec,
     supervisor::{NotActivated, Phase, Request, Snapshot, Status},
@@ -296,5 +296,29 @@ async fn what_would_fail_again_in_the_same_way_is_told_apart() {
             home.until(is(Status::Running)).await;
             home.stop().await;
         }
+    }
+}
+
+#[tokio::test]
+async fn one_that_has_ended_and_is_stopped_while_another_version_comes_is_closed() {
+    for home in homes("") {
+        home.until(is(Status::Running)).await;
+        home.world.tell(Deed::End);
+        home.until(is(Status::Stopped)).await;
+        let (keep, kept_by) = oneshot::channel();
+        let (handle, spec) = (home.handle.clone(), next(&home));
+        let activating = tokio::spawn(async move {
+            let record = async { kept_by.await.map_err(|_| "nobody keeps it".to_owned()) };
+            handle.activate(spec, record).await
+        });
+        opened(&home, 2).await;
+        home.handle.request(Request::Stop).await.unwrap();
+        keep.send(()).unwrap();
+        activating.await.unwrap().unwrap();
+        home.until(is(Status::Stopped)).await;
+        home.handle.request(Request::Start).await.unwrap();
+        home.until(is(Status::Running)).await;
+        assert_eq!(home.world.version.load(Ordering::SeqCst), 1);
+        home.stop().await;
     }
 }
