@@ -6,12 +6,13 @@ use clap::Parser as _;
 use iggy_connectors::{
     app,
     cli::{Arguments, UNUSABLE},
-    config,
+    config, plugin,
     telemetry::{self, export::Exporters, levels::Levels},
 };
 use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
+    plugin::keep_freed();
     let arguments = Arguments::parse();
     if let Some(command) = arguments.command {
         return command.run(arguments.config);

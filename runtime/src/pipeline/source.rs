@@ -13,6 +13,7 @@
 
 mod load;
 mod poller;
+mod preparer;
 mod routes;
 mod settler;
 mod shipper;
@@ -28,6 +29,7 @@ use tracing::warn;
 use self::{
     load::Sum,
     poller::{More, Poller},
+    preparer::Preparer,
     routes::Routes,
     settler::Settler,
     shipper::Shipper,
@@ -93,7 +95,7 @@ type Settled = Result<Confirmed, Lost>;
 impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
     /// Runs until `stop`, until the source ends by itself, or until something fails.
     ///
-    /// Polling, sending and settling run side by side, each in poll order; `max_in_flight` bounds how many batches are between
+    /// Polling, preparing, sending and settling run side by side, each in poll order; `max_in_flight` bounds how many batches are between
     /// the poll and the result. With one, the result of a batch comes before the next poll.
     ///
     /// # Errors
@@ -107,7 +109,9 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let in_flight = self.max_in_flight.max(1) as usize;
-        let (polled, to_send) = mpsc::channel(in_flight);
+        let (polled, to_prepare) = mpsc::channel(in_flight);
+        // One batch waits for its turn, and one behind it is prepared.
+        let (ready, to_send) = mpsc::channel(1);
         let (sent, to_settle) = mpsc::channel(in_flight);
         // Ends what is under way. What is drained is sent, saved and settled as at any other time, and so it comes later then.
         let halt = match self.drains {
@@ -125,9 +129,15 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             drains: self.drains,
             monitor: self.monitor,
         };
-        let mut shipper = Shipper {
+        let preparer = Preparer {
             outputs: self.outputs,
             routes: Routes::new(self.outputs),
+            stops_on_invalid: self.policy.stops_on_invalid(),
+            retry,
+            monitor: self.monitor,
+        };
+        let mut shipper = Shipper {
+            outputs: self.outputs,
             delivery: self.delivery,
             state: self.state,
             policy: &mut self.policy,
@@ -141,14 +151,17 @@ impl<P: SourcePlugin, S: StateStore, D: Producer> Source<'_, P, S, D> {
             benchmark: self.benchmark,
             monitor: self.monitor,
         };
+        // When Iggy has confirmed a batch the next one goes out before anything else is done.
         let stages = async {
             tokio::join!(
-                poller.run(polled, &asking, &halt),
+                biased;
                 shipper.run(to_send, sent, producer, &halt),
-                settler.run(to_settle, &halt)
+                settler.run(to_settle, &halt),
+                preparer.run(to_prepare, ready, producer, &halt),
+                poller.run(polled, &asking, &halt),
             )
         };
-        let (ended, delivered, settled) = tokio::select! {
+        let (delivered, settled, (), ended) = tokio::select! {
             biased;
             never = follow(stop, &asking, &halt) => match never {},
             ended = stages => ended,

@@ -18,6 +18,7 @@ mod library;
 mod listed;
 mod locate;
 mod log;
+mod memory;
 mod open;
 mod outcome;
 mod pending;
@@ -38,6 +39,7 @@ pub use self::{
     library::Library,
     listed::{Listed, discoverable, libraries},
     locate::{NotFound, locate},
+    memory::keep_freed,
     open::{Open, Traits},
     registry::Registry,
     sink::Sink,

@@ -9,6 +9,9 @@ use iggy_connector_message::Schema;
 use super::pending::Value;
 use crate::pipeline::Produced;
 
+/// Room is made for so many messages at once, whatever a batch claims to have.
+const MOST_AT_ONCE: usize = 10_000;
+
 /// What a poll brought.
 pub(super) struct ProducedBatch {
     pub(super) schema: Schema,
@@ -56,7 +59,7 @@ unsafe fn read(
             listed.len()
         ));
     }
-    let mut messages = Vec::new();
+    let mut messages = Vec::with_capacity(listed.len().min(MOST_AT_ONCE));
     for (position, message) in listed.iter().enumerate() {
         // SAFETY: the batch's own message, whose bytes live until `owner` is dropped.
         let message = unsafe { read_message(&message, owner) };

@@ -46,6 +46,7 @@ pub(super) struct Failed {
 }
 
 /// How much of a batch was sent, and what became of the rest.
+#[derive(Default)]
 pub(super) struct Sum {
     pub(super) sent: usize,
     pub(super) filtered: usize,
@@ -62,38 +63,61 @@ impl Load {
         schema: Schema,
         messages: Vec<Produced>,
     ) -> Self {
-        let stages = |output: &Output| output.stages.leaves_untouched(schema);
         let mut load = Self {
             received: messages.len(),
-            // The bytes are shared, and are kept for dead letters only where a stage may change them.
-            originals: match outputs.iter().all(stages) {
-                true => Vec::new(),
-                false => messages.clone(),
-            },
             ..Self::default()
         };
-        let routed = load.route(outputs.len(), routes, messages);
-        for (number, (output, messages)) in outputs.iter().zip(routed).enumerate() {
-            load.stage(number, output, schema, messages);
+        let is_untouched = |output: &Output| output.stages.leaves_untouched(schema);
+        match outputs.iter().all(is_untouched) {
+            true => load.take(routes, messages),
+            false => load.change(outputs, routes, schema, messages),
         }
         load
     }
 
-    /// The messages of each output.
+    /// Where no stage changes anything.
+    fn take(&mut self, routes: &Routes, messages: Vec<Produced>) {
+        self.messages.reserve_exact(messages.len());
+        self.sent.reserve_exact(messages.len());
+        for (index, message) in messages.into_iter().enumerate() {
+            if let Some((output, message)) = self.route(routes, index, message) {
+                self.sent.push(Origin { index, output });
+                self.messages.push((output, message));
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        outputs: &[Output],
+        routes: &Routes,
+        schema: Schema,
+        messages: Vec<Produced>,
+    ) {
+        // The bytes are shared.
+        self.originals = messages.clone();
+        let mut routed: Vec<Vec<_>> = outputs.iter().map(|_| Vec::new()).collect();
+        for (index, message) in messages.into_iter().enumerate() {
+            if let Some((output, message)) = self.route(routes, index, message) {
+                routed[output].push((index, message));
+            }
+        }
+        for (number, (output, messages)) in outputs.iter().zip(routed).enumerate() {
+            self.stage(number, output, schema, messages);
+        }
+    }
+
+    /// The message's output. One that can go nowhere has failed.
     fn route(
         &mut self,
-        outputs: usize,
         routes: &Routes,
-        messages: Vec<Produced>,
-    ) -> Vec<Vec<(usize, Produced)>> {
-        let mut routed: Vec<Vec<_>> = (0..outputs).map(|_| Vec::new()).collect();
-        if outputs == 1 {
-            routed[0].reserve(messages.len());
-        }
-        for (index, message) in messages.into_iter().enumerate() {
-            match routes.find(message.route.as_deref()) {
-                Ok(output) => routed[output].push((index, message)),
-                Err(error) => self.failed.push(Failed {
+        index: usize,
+        message: Produced,
+    ) -> Option<(usize, Produced)> {
+        match routes.find(message.route.as_deref()) {
+            Ok(output) => Some((output, message)),
+            Err(error) => {
+                self.failed.push(Failed {
                     index,
                     output: None,
                     stage: "deliver",
@@ -101,10 +125,10 @@ impl Load {
                     error,
                     attempts: 1,
                     original: message,
-                }),
+                });
+                None
             }
         }
-        routed
     }
 
     fn stage(
@@ -213,6 +237,12 @@ impl Load {
 
     /// Adds up. `unsent` says what becomes of a message that failed with this code.
     pub(super) fn sum(&self, unsent: impl Fn(&'static str) -> Unsent) -> Sum {
+        if self.sent.len() == self.received && self.failed.is_empty() {
+            return Sum {
+                sent: self.received,
+                ..Sum::default()
+            };
+        }
         let mut fates = vec![Some(Unsent::Filtered); self.received];
         for origin in &self.sent {
             fates[origin.index] = None;

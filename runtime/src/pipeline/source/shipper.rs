@@ -1,4 +1,4 @@
-//! The middle stage of a source: prepares each batch and sends it until Iggy has confirmed what it can take.
+//! The third stage of a source: sends what is ready of each batch until Iggy has confirmed what it can take.
 
 use std::time::Instant;
 
@@ -9,21 +9,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::{
-    Confirmed, InFlight, Lost, Output, Settled, given_up, load::Load, routes::Routes, save,
+    Confirmed, InFlight, Lost, Output, Settled, given_up, load::Load, preparer::Ready, save,
 };
 use crate::{
     config::spec::Delivery,
     pipeline::{
-        Attempts, Failure, FailureKind, GivenUp, Monitor, Polled, Producer, Shipment, Stage,
-        StateStore, Stopwatch, Unsent,
+        Attempts, Failure, FailureKind, GivenUp, Monitor, Producer, Shipment, Stage, StateStore,
+        Stopwatch, Unsent,
         policy::{EXHAUSTED, Policy, UNCONFIRMED},
     },
 };
 
-/// The middle stage: prepares and sends, batch after batch.
+/// Sends batch after batch, and settles what cannot be sent.
 pub(super) struct Shipper<'a, 'p, S, D> {
     pub(super) outputs: &'a [Output],
-    pub(super) routes: Routes,
     pub(super) delivery: Delivery,
     pub(super) state: &'a S,
     pub(super) policy: &'a mut Policy<'p, D>,
@@ -34,7 +33,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
     /// After a failure the batches that wait behind it are given up, too.
     pub(super) async fn run<C: Producer>(
         &mut self,
-        mut polled: mpsc::Receiver<InFlight<Polled>>,
+        mut ready: mpsc::Receiver<InFlight<Ready<C::Shipment>>>,
         sent: mpsc::Sender<InFlight<Settled>>,
         producer: &C,
         halt: &CancellationToken,
@@ -46,7 +45,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
             batch,
             permit,
             mut stopwatch,
-        }) = polled.recv().await
+        }) = ready.recv().await
         {
             let (batch, delivered) = match &ended {
                 Ok(()) => self.deliver(batch, &mut stopwatch, producer, halt).await,
@@ -71,29 +70,32 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
         ended
     }
 
-    /// Prepares and sends one batch, and settles what cannot be sent of it. A batch that was tried once may be confirmed and end the
-    /// run all the same.
-    async fn deliver<C: Producer>(
+    /// Sends one batch, and settles what cannot be sent of it. A batch that was tried once may be confirmed and end the run all the
+    /// same.
+    async fn deliver<T: Shipment, C: Producer<Shipment = T>>(
         &mut self,
-        polled: Polled,
+        batch: Ready<T>,
         stopwatch: &mut Stopwatch,
         producer: &C,
         halt: &CancellationToken,
     ) -> (Settled, Result<(), Failure>) {
-        let mut state = polled.state;
-        let began = Instant::now();
-        let mut load = Load::new(self.outputs, &self.routes, polled.schema, polled.messages);
-        stopwatch.add(Stage::Decode, load.decoding);
-        stopwatch.add(
-            Stage::Prepare,
-            began.elapsed().saturating_sub(load.decoding),
-        );
-        let mut tried = Ok(false);
-        if !load.messages.is_empty() && !self.stops_for(&load) {
-            let began = Instant::now();
-            tried = self.send(&mut load, &mut state, producer, halt).await;
-            stopwatch.add(Stage::IggySend, began.elapsed());
-        }
+        let Ready {
+            mut load,
+            mut state,
+            shipment,
+        } = batch;
+        let tried = match shipment {
+            Ok(None) => Ok(false),
+            Ok(Some(shipment)) => {
+                let began = Instant::now();
+                let tried = self
+                    .send(shipment, &mut load, &mut state, producer, halt)
+                    .await;
+                stopwatch.add(Stage::IggySend, began.elapsed());
+                tried
+            }
+            Err(failure) => Err(failure),
+        };
         let failed = load.failed.len();
         let ended = match tried {
             Ok(_) => self.settle(&load, halt).await,
@@ -114,7 +116,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
                 false => Unsent::Skipped,
             },
         );
-        debug!(poll = polled.poll, sent = sum.sent, "batch confirmed");
+        debug!(sent = sum.sent, "batch confirmed");
         (Ok(Confirmed { sum, state }), ended)
     }
 
@@ -130,16 +132,12 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
     /// Sends until nothing is left that may still be sent. Whether it was the only attempt that there may be.
     async fn send<C: Producer>(
         &self,
+        mut shipment: C::Shipment,
         load: &mut Load,
         state: &mut Option<Bytes>,
         producer: &C,
         halt: &CancellationToken,
     ) -> Result<bool, Failure> {
-        let mut shipment = self.prepare(load, producer, halt).await?;
-        load.reject(shipment.take_rejected(), 1);
-        if self.stops_for(load) {
-            return Ok(false);
-        }
         match self.delivery {
             Delivery::AtLeastOnce => {
                 self.confirm(&mut shipment, load, producer, halt).await?;
@@ -151,22 +149,6 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
                 }
                 self.try_once(&mut shipment, load, producer, halt).await;
                 Ok(true)
-            }
-        }
-    }
-
-    async fn prepare<C: Producer>(
-        &self,
-        load: &mut Load,
-        producer: &C,
-        halt: &CancellationToken,
-    ) -> Result<C::Shipment, Failure> {
-        let retry = self.policy.retry().without_end();
-        let mut attempts = Attempts::new("prepare", retry, self.monitor, halt);
-        loop {
-            match attempts.make(producer.prepare(&mut load.messages)).await {
-                Ok(shipment) => return Ok(shipment),
-                Err(failure) => attempts.pause(failure).await?,
             }
         }
     }
@@ -209,11 +191,6 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
         if let Err(failure) = sent {
             load.give_up(shipment.give_up(), UNCONFIRMED, &failure.message, 1);
         }
-    }
-
-    /// What is refused for good stops the source before it sends the rest, which would come again.
-    fn stops_for(&self, load: &Load) -> bool {
-        !load.failed.is_empty() && self.policy.stops_on_invalid()
     }
 
     fn goes_on_after(&self, failure: &Failure) -> bool {

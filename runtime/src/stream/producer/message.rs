@@ -2,12 +2,12 @@
 //! partition is computed from. Pure.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use iggy_binary_protocol::primitives::user_headers::{
-    WireUserHeaderIterator, validate_user_headers,
+use iggy_binary_protocol::{
+    batch::BATCH_MESSAGE_HEADER_SIZE,
+    primitives::user_headers::{WireUserHeaderIterator, validate_user_headers},
+    requests::messages::RawMessage,
 };
-use iggy_common::{
-    IggyMessage, IggyMessageHeader, MAX_PAYLOAD_SIZE, MAX_USER_HEADERS_SIZE, calculate_32,
-};
+use iggy_common::{MAX_PAYLOAD_SIZE, MAX_USER_HEADERS_SIZE, calculate_32};
 use iggy_connector_message::HeaderKind;
 
 use crate::pipeline::Produced;
@@ -29,8 +29,15 @@ pub(super) struct Stamp {
 }
 
 /// A message as Iggy takes it.
+#[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) message: IggyMessage,
+    pub(super) id: u128,
+    /// Microseconds since 1970.
+    pub(super) origin_timestamp: u64,
+    pub(super) headers: Bytes,
+    pub(super) payload: Bytes,
+    /// In what was prepared.
+    pub(super) position: u32,
     /// Chooses the partition, if it has a key.
     pub(super) key: Option<u32>,
     /// How many bytes at the end of its headers are not its own.
@@ -39,8 +46,8 @@ pub(super) struct Outgoing {
 
 impl Stamp {
     /// Each call uses up an id.
-    pub(super) fn outgoing(&mut self, produced: Produced) -> Outgoing {
-        // The client replaces 0 by a new id with every attempt.
+    pub(super) fn outgoing(&mut self, position: u32, produced: Produced) -> Outgoing {
+        // Iggy's client would replace 0 by a new id with every attempt.
         let own_id = self.next_id.max(1);
         self.next_id = self.next_id.wrapping_add(1);
         let key = produced.key.filter(|key| !key.is_empty());
@@ -49,24 +56,43 @@ impl Stamp {
             Some(key) => with_key(produced.headers, key),
             None => produced.headers,
         };
-        let added = (headers.len() - own_len) as u32;
-        let header = IggyMessageHeader {
+        Outgoing {
             id: produced.id.filter(|id| *id != 0).unwrap_or(own_id),
             origin_timestamp: produced.origin_timestamp.unwrap_or(self.now),
-            user_headers_length: headers.len() as u32,
-            payload_length: produced.payload.len() as u32,
-            ..IggyMessageHeader::default()
-        };
-        let message = IggyMessage {
-            header,
+            added: (headers.len() - own_len) as u32,
+            headers,
             payload: produced.payload,
-            user_headers: (!headers.is_empty()).then_some(headers),
-        };
-        Outgoing {
-            message,
+            position,
             key: key.map(|key| hash(&key)),
-            added,
         }
+    }
+}
+
+impl Outgoing {
+    /// As it is encoded.
+    pub(super) fn raw(&self) -> RawMessage<'_> {
+        RawMessage {
+            id: self.id,
+            origin_timestamp: self.origin_timestamp,
+            headers: (!self.headers.is_empty()).then_some(&self.headers),
+            payload: &self.payload,
+        }
+    }
+
+    /// How many bytes of a request it takes.
+    pub(super) fn size(&self) -> usize {
+        BATCH_MESSAGE_HEADER_SIZE + self.payload.len() + self.headers.len()
+    }
+
+    /// The message as it was prepared, and its position.
+    pub(super) fn give_back(self) -> (usize, Produced) {
+        let own = self.headers.len() - self.added as usize;
+        let produced = Produced {
+            headers: self.headers.slice(..own),
+            payload: self.payload,
+            ..Produced::default()
+        };
+        (self.position as usize, produced)
     }
 }
 
@@ -154,11 +180,11 @@ mod tests {
         }
     }
 
-    fn headers_of(message: &IggyMessage) -> UserHeaders {
-        headers::decode(message.user_headers.as_deref().unwrap_or_default()).unwrap()
+    fn headers_of(message: &Outgoing) -> UserHeaders {
+        headers::decode(&message.headers).unwrap()
     }
 
-    fn key_header(message: &IggyMessage) -> Option<HeaderValue> {
+    fn key_header(message: &Outgoing) -> Option<HeaderValue> {
         headers_of(message)
             .get(&HeaderKey::try_from("key").unwrap())
             .cloned()
@@ -167,49 +193,42 @@ mod tests {
     #[test]
     fn what_a_message_brings_is_kept_and_the_rest_is_given() {
         let mut stamp = stamp();
-        let first = stamp.outgoing(produced(b"abc"));
-        assert_eq!((first.key, first.added), (None, 0));
-        let first = first.message;
-        assert_eq!((first.header.id, first.header.origin_timestamp), (7, 99));
-        assert_eq!((first.header.payload_length, first.user_headers), (3, None));
+        let first = stamp.outgoing(3, produced(b"abc"));
+        assert_eq!((first.key, first.added, first.position), (None, 0, 3));
+        assert_eq!((first.id, first.origin_timestamp), (7, 99));
+        assert_eq!(first.raw().headers, None);
         let brought = Produced {
             id: Some(1),
             origin_timestamp: Some(2),
             ..produced(b"abc")
         };
-        let second = stamp.outgoing(brought).message;
-        assert_eq!((second.header.id, second.header.origin_timestamp), (1, 2));
-        assert_eq!(stamp.outgoing(produced(b"abc")).message.header.id, 9);
+        let second = stamp.outgoing(0, brought);
+        assert_eq!((second.id, second.origin_timestamp), (1, 2));
+        assert_eq!(stamp.outgoing(0, produced(b"abc")).id, 9);
     }
 
     #[test]
     fn no_message_goes_out_without_an_id() {
         let mut stamp = Stamp { next_id: 0, now: 0 };
-        assert_eq!(stamp.outgoing(produced(b"x")).message.header.id, 1);
+        assert_eq!(stamp.outgoing(0, produced(b"x")).id, 1);
         let zero = Produced {
             id: Some(0),
             ..produced(b"x")
         };
-        assert_ne!(stamp.outgoing(zero).message.header.id, 0);
+        assert_ne!(stamp.outgoing(0, zero).id, 0);
     }
 
     #[test]
     fn a_key_chooses_the_partition_as_the_client_does_and_stays_readable() {
-        let Outgoing {
-            message,
-            key,
-            added,
-        } = stamp().outgoing(keyed(b"customer-1"));
-        assert_eq!(key, Some(calculate_32(b"customer-1")));
+        let message = stamp().outgoing(0, keyed(b"customer-1"));
+        assert_eq!(message.key, Some(calculate_32(b"customer-1")));
         assert_eq!(
             key_header(&message),
             Some(HeaderValue::try_from("customer-1").unwrap())
         );
-        let length = message.header.user_headers_length;
-        assert_eq!(length as usize, message.user_headers.unwrap().len());
-        assert_eq!(added, length);
+        assert_eq!(message.added as usize, message.headers.len());
 
-        let message = stamp().outgoing(keyed(&[0xff, 0xfe])).message;
+        let message = stamp().outgoing(0, keyed(&[0xff, 0xfe]));
         assert_eq!(
             key_header(&message),
             Some(HeaderValue::try_from(vec![0xff, 0xfe]).unwrap())
@@ -218,42 +237,49 @@ mod tests {
 
     #[test]
     fn an_empty_key_is_none() {
-        let Outgoing { message, key, .. } = stamp().outgoing(keyed(b""));
-        assert_eq!((message.user_headers, key), (None, None));
+        let message = stamp().outgoing(0, keyed(b""));
+        assert_eq!((&*message.headers, message.key), (&b""[..], None));
     }
 
     #[test]
     fn a_long_key_is_shortened_and_no_header() {
-        let Outgoing { message, key, .. } = stamp().outgoing(keyed(&[b'k'; 256]));
-        assert_eq!(message.user_headers, None);
+        let message = stamp().outgoing(0, keyed(&[b'k'; 256]));
+        assert!(message.headers.is_empty());
         assert_eq!(
-            key,
+            message.key,
             Some(calculate_32(&blake3::hash(&[b'k'; 256]).as_bytes()[..16]))
         );
-        let other = stamp().outgoing(keyed(&[b'k'; 257])).key;
-        assert_ne!(key, other);
+        let other = stamp().outgoing(0, keyed(&[b'k'; 257])).key;
+        assert_ne!(message.key, other);
     }
 
     #[test]
     fn headers_of_the_message_win_over_the_key() {
         let name = HeaderKey::try_from("key").unwrap();
         let own = UserHeaders::from([(name, HeaderValue::from(1u32))]);
-        let Outgoing { message, added, .. } = stamp().outgoing(Produced {
-            headers: headers::encode(&own).into(),
-            ..keyed(b"k")
-        });
-        assert_eq!((headers_of(&message), added), (own, 0));
+        let message = stamp().outgoing(
+            0,
+            Produced {
+                headers: headers::encode(&own).into(),
+                ..keyed(b"k")
+            },
+        );
+        assert_eq!((headers_of(&message), message.added), (own, 0));
 
         let other =
             UserHeaders::from([(HeaderKey::try_from("a").unwrap(), HeaderValue::from(1u32))]);
-        let Outgoing { message, added, .. } = stamp().outgoing(Produced {
-            headers: headers::encode(&other).into(),
-            ..keyed(b"k")
-        });
-        let own = message.header.user_headers_length - added;
-        assert_eq!(own as usize, headers::encode(&other).len());
+        let own = Bytes::from(headers::encode(&other));
+        let message = stamp().outgoing(
+            0,
+            Produced {
+                headers: own.clone(),
+                ..keyed(b"k")
+            },
+        );
         assert_eq!(headers_of(&message).len(), 2);
-        assert!(validate_user_headers(&message.user_headers.unwrap()).is_ok());
+        assert!(validate_user_headers(&message.headers).is_ok());
+        let (position, given_back) = message.give_back();
+        assert_eq!((position, given_back.headers), (0, own));
     }
 
     #[test]

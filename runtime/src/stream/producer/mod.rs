@@ -2,21 +2,23 @@
 //! often as it takes, each time only what Iggy has not confirmed.
 
 mod message;
+mod request;
 mod shipment;
 mod target;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use iggy::prelude::MessageClient;
-use iggy_common::{IggyError, IggyTimestamp, Partitioning};
+use bytes::Bytes;
+use iggy_binary_protocol::codes::SEND_MESSAGES_CODE;
+use iggy_common::{BinaryTransport as _, IggyError, IggyTimestamp};
 use tokio::sync::Mutex;
 use tracing::debug;
 
 pub use shipment::Shipment;
 
 use self::{
-    message::{Outgoing, Stamp},
-    shipment::{Loader, Slot},
+    message::Stamp,
+    shipment::{Chunk, Loader},
     target::Target,
 };
 use super::{
@@ -71,12 +73,20 @@ impl Producer {
         Ok(())
     }
 
-    /// Looks again at topics whose partitions may have changed, and takes what is unsent to where they are now.
+    /// Looks again at topics whose partitions may have changed, and takes what is unsent to where they are now: also what was
+    /// prepared while the batch before it found them changed.
     async fn repair(&self, shipment: &mut Shipment) -> Result<(), Failure> {
         for (output, target) in self.targets.iter().enumerate() {
-            if target.is_broken() && shipment.needs(output) {
+            if !shipment.needs(output) {
+                continue;
+            }
+            let was_broken = target.is_broken();
+            if was_broken {
                 target.ensure(&self.client).await?;
-                shipment.reroute(output, target.route());
+            }
+            let route = target.route();
+            if was_broken || shipment.is_outdated(output, route.partitions) {
+                shipment.reroute(output, route);
             }
         }
         Ok(())
@@ -110,17 +120,7 @@ impl Producer {
                 loader.reject(position, message, reason);
                 continue;
             }
-            let Outgoing {
-                message,
-                key,
-                added,
-            } = stamp.outgoing(message);
-            let slot = Slot {
-                position: position as u32,
-                key,
-                added,
-            };
-            loader.add(output, message, slot);
+            loader.add(output, stamp.outgoing(position as u32, message));
         }
         let shipment = loader.finish();
         for (output, target) in self.targets.iter().enumerate() {
@@ -129,6 +129,25 @@ impl Producer {
             }
         }
         shipment
+    }
+
+    /// The request that carries a chunk.
+    fn request(&self, chunk: &mut Chunk) -> Result<Bytes, IggyError> {
+        if let Some(request) = &chunk.request {
+            return Ok(request.clone());
+        }
+        let topic = &self.targets[chunk.output].name;
+        let request = request::encode(topic, chunk.partition, &chunk.messages)?;
+        chunk.request = Some(request.clone());
+        Ok(request)
+    }
+
+    async fn send_chunk(&self, chunk: &mut Chunk) -> Result<(), IggyError> {
+        let request = self.request(chunk)?;
+        let client = self.client.tcp();
+        let answer = client.send_raw_with_response(SEND_MESSAGES_CODE, request);
+        // Iggy confirms a request as a whole.
+        answer.await.map(drop)
     }
 
     /// What a failed request says: about the connection, about the topic, or about the messages.
@@ -162,30 +181,25 @@ impl pipeline::Producer for Producer {
             return Err(Failure::fatal(message));
         }
         self.refresh(messages).await;
-        Ok(self.load(messages))
+        let mut shipment = self.load(messages);
+        if let Some(chunk) = shipment.first() {
+            // Ahead of its turn. What fails here fails again when it is to be sent.
+            drop(self.request(chunk));
+        }
+        Ok(shipment)
     }
 
     /// Dropping the future leaves the request in flight unconfirmed, to be sent again.
     async fn send(&self, shipment: &mut Shipment) -> Result<(), Failure> {
         self.ensure_connected().await.map_err(unreachable)?;
         self.repair(shipment).await.map_err(unreachable)?;
+        shipment.begin();
         while let Some(chunk) = shipment.first() {
-            let target = &self.targets[chunk.output];
-            let partition = Partitioning::partition_id(chunk.partition);
-            let sent = self
-                .client
-                .tcp()
-                .send_messages(
-                    &target.name.stream,
-                    &target.name.topic,
-                    &partition,
-                    &mut chunk.messages,
-                )
-                .await;
-            match sent {
-                Ok(_confirmed) => shipment.confirm_first(),
+            let output = chunk.output;
+            match self.send_chunk(chunk).await {
+                Ok(()) => shipment.confirm_first(),
                 Err(error) => {
-                    let failure = self.failed(chunk.output, &error);
+                    let failure = self.failed(output, &error);
                     if failure.kind != FailureKind::Invalid {
                         return Err(failure);
                     }

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use iggy_common::IggyMessage;
 
+use super::message::Outgoing;
 use crate::pipeline::{self, Produced, Rejected};
 
 /// A request stays well below what brokers take; one message may be larger.
@@ -35,6 +35,10 @@ pub struct Shipment {
     /// In order; what is confirmed is gone.
     unconfirmed: VecDeque<Chunk>,
     rejected: Vec<(Rejected, Produced)>,
+    /// How many partitions each output had when it was spread.
+    partitions: Vec<u32>,
+    /// Some of it may have reached Iggy.
+    was_tried: bool,
 }
 
 /// Messages that go out in one request.
@@ -42,23 +46,12 @@ pub struct Shipment {
 pub(super) struct Chunk {
     pub(super) output: usize,
     pub(super) partition: u32,
-    pub(super) messages: Vec<IggyMessage>,
-    /// By message.
-    slots: Vec<Slot>,
+    pub(super) messages: Vec<Outgoing>,
+    /// The request, once it is encoded.
+    pub(super) request: Option<Bytes>,
     bytes: usize,
     earliest: u64,
     latest: u64,
-}
-
-/// What a request does not carry of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    /// In what was prepared.
-    pub(super) position: u32,
-    /// What its key says about the partition.
-    pub(super) key: Option<u32>,
-    /// How many bytes at the end of its headers are not its own.
-    pub(super) added: u32,
 }
 
 impl Shipment {
@@ -81,9 +74,19 @@ impl Shipment {
             self.unconfirmed.push_front(second);
             return self.unconfirmed.push_front(chunk);
         }
-        let only = chunk.give_back();
+        let only = chunk.messages.into_iter().map(Outgoing::give_back);
         self.rejected
             .extend(only.map(|(at, message)| rejected(at, message, reason.to_owned())));
+    }
+
+    /// Whether an output has other partitions now than when it was spread, of which nothing was sent yet.
+    pub(super) fn is_outdated(&self, output: usize, partitions: u32) -> bool {
+        !self.was_tried && self.partitions.get(output) != Some(&partitions)
+    }
+
+    /// From now on its partitions are fixed, unless the topic is broken.
+    pub(super) fn begin(&mut self) {
+        self.was_tried = true;
     }
 
     /// Whether something of the output is unconfirmed.
@@ -98,13 +101,13 @@ impl Shipment {
             .partition::<VecDeque<_>, _>(|chunk| chunk.output == output);
         let mut messages: Vec<_> = moving
             .into_iter()
-            .flat_map(|chunk| chunk.messages.into_iter().zip(chunk.slots))
+            .flat_map(|chunk| chunk.messages)
             .collect();
         // Two partitions may become one, in which what came first stands first.
-        messages.sort_by_key(|(_, slot)| slot.position);
+        messages.sort_by_key(|message| message.position);
         let mut loader = Loader::new(vec![route], messages.len());
-        for (message, slot) in messages {
-            loader.add(0, message, slot);
+        for message in messages {
+            loader.add(0, message);
         }
         let rerouted = loader
             .chunks
@@ -121,7 +124,8 @@ impl pipeline::Shipment for Shipment {
 
     fn give_up(&mut self) -> Vec<(usize, Produced)> {
         let chunks = std::mem::take(&mut self.unconfirmed).into_iter();
-        let mut messages: Vec<_> = chunks.flat_map(Chunk::give_back).collect();
+        let messages = chunks.flat_map(|chunk| chunk.messages);
+        let mut messages: Vec<_> = messages.map(Outgoing::give_back).collect();
         messages.sort_by_key(|(position, _)| *position);
         messages
     }
@@ -153,16 +157,16 @@ impl Loader {
         }
     }
 
-    pub(super) fn add(&mut self, output: usize, message: IggyMessage, slot: Slot) {
+    pub(super) fn add(&mut self, output: usize, message: Outgoing) {
         let route = self.routes[output];
-        let partition = route.partition(slot.key);
+        let partition = route.partition(message.key);
         let at = self.find(output, partition);
         let at = match at {
             Some(at) if self.chunks[at].takes(&message, route.batch_length) => at,
-            _ => self.begin(output, partition, self.room(route, slot.key)),
+            _ => self.begin(output, partition, self.room(route, message.key)),
         };
         self.expected = self.expected.saturating_sub(1);
-        self.chunks[at].push(message, slot);
+        self.chunks[at].push(message);
         self.last = Some(at);
     }
 
@@ -176,6 +180,8 @@ impl Loader {
         Shipment {
             unconfirmed: self.chunks.into(),
             rejected: self.rejected,
+            partitions: self.routes.iter().map(|route| route.partitions).collect(),
+            was_tried: false,
         }
     }
 
@@ -211,50 +217,35 @@ impl Chunk {
             output,
             partition,
             messages: Vec::with_capacity(room),
-            slots: Vec::with_capacity(room),
+            request: None,
             bytes: 0,
             earliest: u64::MAX,
             latest: 0,
         }
     }
 
-    fn takes(&self, message: &IggyMessage, batch_length: usize) -> bool {
-        let time = message.header.origin_timestamp;
+    fn takes(&self, message: &Outgoing, batch_length: usize) -> bool {
+        let time = message.origin_timestamp;
         self.messages.len() < batch_length
-            && self.bytes + size(message) <= MAX_CHUNK_BYTES
+            && self.bytes + message.size() <= MAX_CHUNK_BYTES
             && self.latest.max(time) - self.earliest.min(time) <= MAX_TIME_SPAN
     }
 
-    fn push(&mut self, message: IggyMessage, slot: Slot) {
-        self.bytes += size(&message);
-        self.earliest = self.earliest.min(message.header.origin_timestamp);
-        self.latest = self.latest.max(message.header.origin_timestamp);
+    fn push(&mut self, message: Outgoing) {
+        self.bytes += message.size();
+        self.earliest = self.earliest.min(message.origin_timestamp);
+        self.latest = self.latest.max(message.origin_timestamp);
         self.messages.push(message);
-        self.slots.push(slot);
     }
 
     /// Leaves the first `at` messages here. What bounds a request holds for each half as well.
     fn split_off(&mut self, at: usize) -> Self {
+        self.request = None;
         Self {
             messages: self.messages.split_off(at),
-            slots: self.slots.split_off(at),
+            request: None,
             ..*self
         }
-    }
-
-    /// The messages as they were prepared.
-    fn give_back(self) -> impl Iterator<Item = (usize, Produced)> {
-        let messages = self.messages.into_iter().zip(self.slots);
-        messages.map(|(message, slot)| {
-            let headers = message.user_headers.unwrap_or_default();
-            let own = headers.len() - slot.added as usize;
-            let produced = Produced {
-                headers: headers.slice(..own),
-                payload: message.payload,
-                ..Produced::default()
-            };
-            (slot.position as usize, produced)
-        })
     }
 }
 
@@ -267,28 +258,22 @@ fn rejected(position: usize, message: Produced, reason: String) -> (Rejected, Pr
     (rejected, message)
 }
 
-fn size(message: &IggyMessage) -> usize {
-    let headers = message.user_headers.as_ref().map_or(0, Bytes::len);
-    iggy_binary_protocol::batch::BATCH_MESSAGE_HEADER_SIZE + message.payload.len() + headers
-}
-
 #[cfg(test)]
 mod tests {
-    use iggy_common::IggyMessageHeader;
     use pipeline::Shipment as _;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn message(id: u128, payload: usize, time: u64) -> IggyMessage {
-        IggyMessage {
-            header: IggyMessageHeader {
-                id,
-                origin_timestamp: time,
-                ..IggyMessageHeader::default()
-            },
+    fn message(id: u128, payload: usize, origin_timestamp: u64) -> Outgoing {
+        Outgoing {
+            id,
+            origin_timestamp,
+            headers: Bytes::new(),
             payload: vec![0; payload].into(),
-            user_headers: None,
+            position: 0,
+            key: None,
+            added: 0,
         }
     }
 
@@ -305,25 +290,21 @@ mod tests {
         let chunks = shipment.unconfirmed.iter();
         chunks
             .map(|chunk| {
-                let ids = chunk
-                    .messages
-                    .iter()
-                    .map(|message| message.header.id)
-                    .collect();
+                let ids = chunk.messages.iter().map(|message| message.id).collect();
                 (chunk.output, chunk.partition, ids)
             })
             .collect()
     }
 
-    fn load(routes: Vec<Route>, messages: Vec<(usize, IggyMessage, Option<u32>)>) -> Shipment {
+    fn load(routes: Vec<Route>, messages: Vec<(usize, Outgoing, Option<u32>)>) -> Shipment {
         let mut loader = Loader::new(routes, messages.len());
         for (position, (output, message, key)) in messages.into_iter().enumerate() {
-            let slot = Slot {
+            let message = Outgoing {
                 position: position as u32,
                 key,
-                added: 0,
+                ..message
             };
-            loader.add(output, message, slot);
+            loader.add(output, message);
         }
         loader.finish()
     }
@@ -430,16 +411,34 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_never_tried_follows_a_topic_that_has_other_partitions() {
+        let messages = || vec![(0, message(0, 1, 0), Some(4))];
+        let mut shipment = load(vec![route(3, 10)], messages());
+        assert!(!shipment.is_outdated(0, 3) && shipment.is_outdated(0, 6));
+        shipment.reroute(0, route(6, 10));
+        assert_eq!(requests(&shipment), [(0, 4, vec![0])]);
+        let mut shipment = load(vec![route(3, 10)], messages());
+        shipment.begin();
+        assert!(!shipment.is_outdated(0, 6));
+    }
+
+    #[test]
+    fn halves_of_a_request_are_encoded_anew() {
+        let messages = (0..4).map(|id| (0, message(id, 1, 0), None)).collect();
+        let mut shipment = load(vec![route(1, 10)], messages);
+        shipment.first().unwrap().request = Some(Bytes::from_static(b"all four"));
+        shipment.refuse_first("no");
+        let mut halves = shipment.unconfirmed.iter();
+        assert!(halves.all(|half| half.request.is_none() && half.messages.len() == 2));
+    }
+
+    #[test]
     fn a_refused_request_is_halved_until_the_bad_message_is_alone() {
         let messages = (0..6).map(|id| (0, message(id, 1, 0), None)).collect();
         let mut shipment = load(vec![route(1, 10)], messages);
         let mut confirmed = Vec::new();
         while let Some(chunk) = shipment.first() {
-            let ids: Vec<_> = chunk
-                .messages
-                .iter()
-                .map(|message| message.header.id)
-                .collect();
+            let ids: Vec<_> = chunk.messages.iter().map(|message| message.id).collect();
             if ids.contains(&4) {
                 shipment.refuse_first("no");
             } else {
@@ -463,16 +462,14 @@ mod tests {
     fn what_is_given_up_comes_back_in_its_order_with_its_own_headers() {
         let mut loader = Loader::new(vec![route(2, 10)], 3);
         for (position, key) in [(0, Some(1)), (1, Some(0)), (2, Some(1))] {
-            let message = IggyMessage {
-                user_headers: Some(Bytes::from_static(b"own, key")),
-                ..message(1, position + 1, 0)
-            };
-            let slot = Slot {
+            let message = Outgoing {
+                headers: Bytes::from_static(b"own, key"),
                 position: position as u32,
                 key,
                 added: 5,
+                ..message(1, position + 1, 0)
             };
-            loader.add(0, message, slot);
+            loader.add(0, message);
         }
         let mut shipment = loader.finish();
         let given_up = shipment.give_up();

@@ -241,9 +241,11 @@ async fn a_disk_that_does_not_answer_holds_up_no_stop() {
     })
     .await;
     assert_eq!(result, Ok(()));
-    let ended = &journal[journal.len() - 3..];
+    let saves = journal.iter().filter(|step| step.starts_with("save"));
+    assert_eq!(saves.count(), 1, "{journal:?}");
+    let ended = &journal[journal.len() - 2..];
     let nacks = ["settle 1 Nack(Stopped)", "settle 2 Nack(Stopped)"];
-    assert_eq!(ended, ["save after 2", nacks[0], nacks[1]], "{journal:?}");
+    assert_eq!(ended, nacks, "{journal:?}");
     assert_eq!((counts.produced, counts.sent), (0, 0));
 }
 
