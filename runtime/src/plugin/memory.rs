@@ -1,9 +1,9 @@
 //! The C library's allocator, which the daemon shares with its plugins. `main` sets it up before anything else is done.
 
-/// Freed memory that a heap keeps at its end, and the size from which a piece of memory is given back to the system at once. Several
-/// batches on their way, or one request of the largest kind, stay below it.
+/// Freed memory that a heap keeps at its end, in bytes, and the size from which a piece of memory is given back to the system at once.
+/// Several batches on their way stay below it, and a request of the usual greatest size, which has 8 MiB of messages.
 #[cfg(target_env = "gnu")]
-const KEPT: libc::c_int = 8 * 1024 * 1024;
+const KEPT: libc::c_int = 9 * 1024 * 1024;
 
 /// Has memory that was freed serve the next batch. By itself the C library gives the largest pieces back with every batch, and the
 /// system clears them again for the next one.

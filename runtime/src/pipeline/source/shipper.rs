@@ -109,6 +109,12 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
             error!(failed, "messages lost: they were tried once");
             self.monitor.counters.failed(failed);
         }
+        if self.delivery == Delivery::AtMostOnce
+            && let Some(state) = state.take()
+            && let Err(failure) = self.save(state, halt).await
+        {
+            return (Err(Lost(given_up(&failure))), Err(failure));
+        }
         let has_letters = ended.is_ok();
         let sum = load.sum(
             |code| match has_letters && self.policy.is_dead_lettered(code) {
@@ -118,6 +124,12 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
         );
         debug!(sent = sum.sent, "batch confirmed");
         (Ok(Confirmed { sum, state }), ended)
+    }
+
+    /// Where delivery is at most once every state is saved here, so that none comes after a later one: also of a batch of which there
+    /// is nothing to send.
+    async fn save(&self, state: Bytes, halt: &CancellationToken) -> Result<(), Failure> {
+        save(self.state, state, self.policy.retry(), self.monitor, halt).await
     }
 
     async fn settle(&mut self, load: &Load, halt: &CancellationToken) -> Result<(), Failure> {
@@ -145,7 +157,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
             }
             Delivery::AtMostOnce => {
                 if let Some(state) = state.take() {
-                    save(self.state, state, self.policy.retry(), self.monitor, halt).await?;
+                    self.save(state, halt).await?;
                 }
                 self.try_once(&mut shipment, load, producer, halt).await;
                 Ok(true)

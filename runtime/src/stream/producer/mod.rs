@@ -63,9 +63,7 @@ impl Producer {
     }
 
     async fn ensure_connected(&self) -> Result<(), Failure> {
-        if !self.client.is_lost() {
-            return Ok(());
-        }
+        // A new connection is there before it can be used: whoever makes it is waited for.
         let _one = self.reconnecting.lock().await;
         if self.client.is_lost() {
             self.client.reconnect().await?;
@@ -93,9 +91,9 @@ impl Producer {
     }
 
     /// A topic's partitions are counted anew now and then. When that fails the last count goes on serving: the send will tell.
-    async fn refresh(&self, messages: &[(usize, Produced)]) {
+    async fn refresh(&self, shipment: &Shipment) {
         for (output, target) in self.targets.iter().enumerate() {
-            if !target.is_stale() || messages.iter().all(|(number, _)| *number != output) {
+            if !target.is_stale() || !shipment.needs(output) {
                 continue;
             }
             if let Err(failure) = target.recount(&self.client).await {
@@ -180,7 +178,6 @@ impl pipeline::Producer for Producer {
             let message = format!("a message is for output {output}, which does not exist");
             return Err(Failure::fatal(message));
         }
-        self.refresh(messages).await;
         let mut shipment = self.load(messages);
         if let Some(chunk) = shipment.first() {
             // Ahead of its turn. What fails here fails again when it is to be sent.
@@ -191,6 +188,8 @@ impl pipeline::Producer for Producer {
 
     /// Dropping the future leaves the request in flight unconfirmed, to be sent again.
     async fn send(&self, shipment: &mut Shipment) -> Result<(), Failure> {
+        // Not before its turn: it would wait for the answers to what is being sent, and could be given up for that.
+        self.refresh(shipment).await;
         self.ensure_connected().await.map_err(unreachable)?;
         self.repair(shipment).await.map_err(unreachable)?;
         shipment.begin();

@@ -54,6 +54,23 @@ async fn the_state_is_saved_before_the_only_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_state_is_saved_after_a_later_one() {
+    let (result, journal, _) = run(Case {
+        // The results wait, and with them the batches behind: the second has nothing to send.
+        settle_failures: vec![Failure::transient("busy"); 3],
+        max_in_flight: 3,
+        ..once(vec![polled(1, &["1"]), polled(2, &[]), polled(3, &["3"])])
+    })
+    .await;
+    assert_eq!(result, Ok(()));
+    let saves: Vec<_> = journal
+        .iter()
+        .filter(|line| line.starts_with("save"))
+        .collect();
+    assert_eq!(saves, ["save after 1", "save after 2", "save after 3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_failed_once_becomes_a_dead_letter_where_there_is_a_place() {
     let (result, journal, counts) = run(Case {
         send_failures: vec![(1, unreachable())],
