@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem::Finder;
+
 /// How often escapes may have been escaped: a URL in JSON in a line of JSON.
 const LEVELS: u32 = 3;
 
@@ -11,11 +13,11 @@ const LEVELS: u32 = 3;
 enum Escape {
     /// `\"`, `\n`, `\u00e9`: JSON, and quoted texts.
     Backslash,
-    /// `%3D`, and `+` for a space: URLs and forms.
+    /// `%3D`: URLs and forms.
     Percent,
 }
 
-/// A text without escapes.
+/// A text without escapes, and with a space for each `+`: forms write the one as the other, and everything else means what it says.
 struct Plain {
     bytes: Vec<u8>,
     /// Where each byte stands in the text as it was written.
@@ -30,20 +32,47 @@ pub(super) fn find(
 ) -> Vec<Range<usize>> {
     let mut found = vec![];
     if !secrets.is_empty() && text.contains(['\\', '%', '+']) {
-        let written = Plain {
-            bytes: text.as_bytes().to_vec(),
-            places: (0..text.len()).map(|at| at..at + 1).collect(),
-        };
-        written.search(LEVELS, &mut |plain| {
-            for secret in secrets {
+        let sought: Vec<_> = secrets.iter().map(|secret| Sought::new(secret)).collect();
+        let mut visit = |plain: &Plain| {
+            for secret in &sought {
                 plain.find(secret, &is_hidden, &mut found);
             }
-        });
+        };
+        let written = Plain::written(text);
+        if text.contains('+') {
+            visit(&written);
+        }
+        written.search(LEVELS, &mut visit);
     }
     found
 }
 
+/// A secret, and how it is found in a [`Plain`] text.
+struct Sought<'a> {
+    secret: &'a str,
+    finder: Finder<'static>,
+}
+
+impl<'a> Sought<'a> {
+    fn new(secret: &'a str) -> Self {
+        let folded: Vec<_> = secret.bytes().map(folded).collect();
+        let finder = Finder::new(&folded).into_owned();
+        Self { secret, finder }
+    }
+}
+
+fn folded(byte: u8) -> u8 {
+    if byte == b'+' { b' ' } else { byte }
+}
+
 impl Plain {
+    fn written(text: &str) -> Self {
+        Self {
+            bytes: text.bytes().map(folded).collect(),
+            places: (0..text.len()).map(|at| at..at + 1).collect(),
+        }
+    }
+
     /// Visits what the text reads as, by each sequence of escapes.
     fn search(&self, levels: u32, visit: &mut impl FnMut(&Self)) {
         for escape in [Escape::Backslash, Escape::Percent] {
@@ -75,7 +104,7 @@ impl Plain {
             let place = self.places[at].start..self.places[at + length - 1].end;
             let mut buffer = [0; 4];
             for byte in letter.bytes(&mut buffer) {
-                plain.bytes.push(*byte);
+                plain.bytes.push(folded(*byte));
                 plain.places.push(place.clone());
             }
             at += length;
@@ -85,20 +114,20 @@ impl Plain {
 
     fn find(
         &self,
-        secret: &str,
+        Sought { secret, finder }: &Sought<'_>,
         is_hidden: impl Fn(&str, Option<u8>, Option<u8>) -> bool,
         found: &mut Vec<Range<usize>>,
     ) {
-        let length = secret.len();
-        for (at, window) in self.bytes.windows(length).enumerate() {
-            if window != secret.as_bytes() {
-                continue;
-            }
+        let mut from = 0;
+        while let Some(further) = finder.find(&self.bytes[from..]) {
+            let (at, end) = (from + further, from + further + secret.len());
             let before = at.checked_sub(1).map(|at| self.bytes[at]);
-            let after = self.bytes.get(at + length).copied();
-            if is_hidden(secret, before, after) {
-                found.push(self.places[at].start..self.places[at + length - 1].end);
+            let after = self.bytes.get(end).copied();
+            let hidden = is_hidden(secret, before, after);
+            if hidden {
+                found.push(self.places[at].start..self.places[end - 1].end);
             }
+            from = if hidden { end } else { at + 1 };
         }
     }
 }
@@ -129,7 +158,6 @@ fn percent(text: &[u8]) -> Option<(usize, Letter)> {
             let byte = hex(&[*high, *low])?;
             Some((3, Letter::Byte(u8::try_from(byte).ok()?)))
         }
-        [b'+', ..] => Some((1, Letter::Byte(b' '))),
         _ => None,
     }
 }
@@ -235,6 +263,17 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_plus_is_itself_or_a_space() {
+        let written = "ab+cd%2Fef%3D%3D";
+        let text = format!("postgres://u:{written}@other");
+        assert_eq!(found(&text, "ab+cd/ef=="), [written]);
+        assert_eq!(found(&text, "ab cd/ef=="), [written]);
+        assert_eq!(found("a+b%2Bc", "a+b+c"), ["a+b%2Bc"]);
+        assert_eq!(found("a+b c", "a b c"), ["a+b c"]);
+        assert!(found("a-b%41", "a+b").is_empty());
     }
 
     proptest! {

@@ -17,7 +17,7 @@ pub(super) const HIDDEN: &str = "***";
 /// Shorter texts occur in ordinary words, and nothing would be readable without them.
 const SHORTEST: usize = 4;
 /// From this length on a text is hidden even inside a word.
-const LONG: usize = 12;
+pub(super) const LONG: usize = 12;
 /// Stands where a long text was cut, perhaps in the midst of a secret.
 const CUT: char = '…';
 
@@ -88,20 +88,49 @@ fn is_hidden(secret: &str, before: Option<char>, after: Option<char>) -> bool {
 
 /// Where a secret begins that was cut off.
 fn cut(text: &str, known: &[String]) -> Vec<Range<usize>> {
+    let cuts: Vec<_> = text.match_indices(CUT).map(|(at, _)| at).collect();
     let mut found = vec![];
-    for (end, _) in text.match_indices(CUT) {
-        let kept = &text[..end];
-        let beginnings = known.iter().filter_map(|secret| {
-            let mut ends = (SHORTEST..secret.len()).rev();
-            ends.find(|end| {
-                secret
-                    .get(..*end)
-                    .is_some_and(|start| kept.ends_with(start))
-            })
-        });
-        found.extend(beginnings.max().map(|length| end - length..end));
+    if !cuts.is_empty() {
+        for secret in known {
+            let beginnings = beginnings(text.as_bytes(), secret.as_bytes(), &cuts);
+            found.extend(beginnings.filter(|place| place.len() >= SHORTEST));
+        }
     }
     found
+}
+
+/// The longest beginning of the secret before each of the `ends`, which ascend. Each byte of the text is read once, however it repeats
+/// itself: it may be anybody's.
+fn beginnings(text: &[u8], secret: &[u8], ends: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    let shorter = shorter(secret);
+    let (mut at, mut length) = (0, 0);
+    ends.iter().map(move |end| {
+        for byte in &text[at..*end] {
+            length = longer(secret, &shorter, length, *byte);
+            if length == secret.len() {
+                length = shorter[length];
+            }
+        }
+        at = *end;
+        end - length..*end
+    })
+}
+
+/// For each beginning of the secret, how long the longest is that it ends with, itself left out.
+fn shorter(secret: &[u8]) -> Vec<usize> {
+    let mut lengths = vec![0; 2.min(secret.len())];
+    for byte in secret.iter().skip(1) {
+        lengths.push(longer(secret, &lengths, lengths[lengths.len() - 1], *byte));
+    }
+    lengths
+}
+
+/// How much of the secret's beginning stands before and at `byte`, when `length` of it stands before.
+fn longer(secret: &[u8], shorter: &[usize], mut length: usize, byte: u8) -> usize {
+    while length > 0 && secret[length] != byte {
+        length = shorter[length];
+    }
+    length + usize::from(secret[length] == byte)
 }
 
 /// The text with `***` in these places; where some overlap, once.
@@ -200,6 +229,48 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(secrets.hide(text), expected);
         }
+    }
+
+    #[test]
+    fn the_longest_beginning_of_a_cut_secret_is_hidden() {
+        let secrets = Secrets::default();
+        secrets.learn("ababababc");
+        secrets.learn("abab…ab");
+        let cases = [
+            ("xaabababab…", "xa***…"),
+            ("xaba…", "xaba…"),
+            ("abababab", "abababab"),
+            ("abab…a…", "***…"),
+            ("ababababcabab…", "ababababc***…"),
+            ("abab… ababab…", "***… ***…"),
+        ];
+        for (text, expected) in cases {
+            let all: Vec<_> = secrets.0.read().unwrap().clone();
+            assert_eq!(without(text, cut(text, &all)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_made_to_be_slow_is_not() {
+        let secrets = Secrets::default();
+        for number in 0..50 {
+            secrets.learn(&format!("{}{number}", "a".repeat(1024)));
+        }
+        let began = std::time::Instant::now();
+        for piece in [
+            "…",
+            "aaaaaaaaaaaaa…",
+            "%25252561",
+            r"\\u0061…",
+            "a%61",
+            r"a+%61…\\",
+        ] {
+            let text = piece.repeat((64 << 10) / piece.len());
+            let text = format!("{text} %61{}0", "a".repeat(1023));
+            assert!(secrets.hide(&text).ends_with(" ***"), "{piece}");
+        }
+        // A product of the lengths would take many minutes.
+        assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     }
 
     #[test]
