@@ -88,7 +88,10 @@ impl Survey {
         }
         match look(path).await {
             Ok(listed) => {
-                self.seen().insert(path.to_owned(), (hash, listed.clone()));
+                // Unless the file was replaced meanwhile, and this is about another content.
+                if self::hash(path).await == Ok(hash) {
+                    self.seen().insert(path.to_owned(), (hash, listed.clone()));
+                }
                 listed
             }
             Err(reason) => Listed::refused(path, reason),
@@ -100,7 +103,8 @@ impl Survey {
     }
 }
 
-async fn hash(path: &Path) -> Result<blake3::Hash, String> {
+/// What the file holds now.
+pub(super) async fn hash(path: &Path) -> Result<blake3::Hash, String> {
     let file = path.to_owned();
     let hashed = spawn_blocking(move || copies::hash(&file)).await;
     let hashed = hashed.map_err(|error| error.to_string())?;
