@@ -104,12 +104,13 @@ impl Follower {
             return self.steps.forget(&id);
         }
         if let Some(attempt) = self.steps.next(&id, wanted, Instant::now()) {
-            self.begin(id, attempt);
+            let decided = standing.map(|standing| standing.decided.clone());
+            self.begin(id, attempt, decided.unwrap_or_default());
         }
     }
 
-    fn begin(&mut self, id: Id, attempt: Attempt) {
-        let applying = apply(self.connectors.clone(), id.clone(), attempt);
+    fn begin(&mut self, id: Id, attempt: Attempt, decided: Decided) {
+        let applying = apply(self.connectors.clone(), id.clone(), attempt, decided);
         let task = self.applying.spawn(applying).id();
         self.steps.begun(&id, task);
     }

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{
     budget::Budget,
+    decision::Decided,
     handle::{Command, Handle},
     snapshot::Snapshot,
 };
@@ -98,7 +99,27 @@ impl Handle {
         self.activate_within(budget, spec, record).await
     }
 
-    /// The same when some of the time has passed.
+    /// The same for what was chosen already, unless something was decided about the connector since this was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::activate`].
+    pub async fn activate_while(
+        &self,
+        read: Decided,
+        spec: spec::Connector,
+    ) -> Result<Snapshot, NotActivated> {
+        let decided = self.decided.clone();
+        let holds = async move {
+            match decided.read().is_still(&read) {
+                true => Ok(()),
+                false => Err("another version was chosen since".to_owned()),
+            }
+        };
+        self.activate(spec, holds).await
+    }
+
+    /// The same as [`Handle::activate`] when some of the time has passed.
     ///
     /// # Errors
     ///

@@ -14,6 +14,8 @@ use crate::config::spec;
 pub struct Decided {
     /// How many decisions are being carried out.
     underway: u32,
+    /// How many there were, counting those that were given up for what the provider says.
+    made: u64,
     /// The version of the last one.
     of: Option<Arc<spec::Connector>>,
 }
@@ -31,12 +33,7 @@ impl Decided {
 
     /// Whether nothing was decided between the two.
     pub fn is_still(&self, other: &Self) -> bool {
-        let same = match (&self.of, &other.of) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        };
-        same && self.underway == other.underway
+        (self.made, self.underway) == (other.made, other.underway)
     }
 
     /// Whether the last decision was about this.
@@ -61,7 +58,10 @@ impl Drop for Decision {
 
 impl Shared {
     pub(super) fn begin(&self) -> Decision {
-        self.change(|decided| decided.underway += 1);
+        self.change(|decided| {
+            decided.underway += 1;
+            decided.made += 1;
+        });
         Decision(self.clone())
     }
 
@@ -86,7 +86,10 @@ impl Shared {
             Request::Pause | Request::Resume => false,
         };
         if begins_anew {
-            self.change(|decided| decided.of = None);
+            self.change(|decided| {
+                let was_decided = decided.of.take().is_some();
+                decided.made += u64::from(was_decided);
+            });
         }
     }
 

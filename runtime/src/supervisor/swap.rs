@@ -132,7 +132,7 @@ impl<O: Opener> Task<O> {
         let Some((spec, halt)) = self.enter(Phase::Check) else {
             return;
         };
-        let opens = self.takes_another && target(&self.lifecycle, &spec) == Target::Running;
+        let opens = self.takes_another && self.target_with(&spec) == Target::Running;
         let (opener, run) = (self.opener.clone(), self.aside(&halt));
         let preparing = async move {
             match opens {
@@ -202,7 +202,7 @@ impl<O: Opener> Task<O> {
             return old;
         };
         let is_ending = self.plan.is_ending();
-        let runs = !is_ending && target(&self.lifecycle, &spec) == Target::Running;
+        let runs = !is_ending && self.target_with(&spec) == Target::Running;
         let is_beside = matches!(prepared, Prepared::Opened(_));
         let new = match prepared {
             Prepared::Opened(opened) if runs => Some(opened),
@@ -322,14 +322,24 @@ impl<O: Opener> Task<O> {
     /// From now on the connector is what `spec` says.
     fn adopt(&mut self, spec: Arc<spec::Connector>) {
         // Not what it was to be when this began: its operator may have said something since.
-        let target = target(&self.lifecycle, &spec);
+        let target = self.target_with(&spec);
         self.unusable = None;
         self.reporter.unusable(None);
+        self.reporter.not_applied(None);
         self.restarts = Restarts::new(&spec.restart);
         self.spec.send_replace(spec);
         self.plan.adopt(target);
         self.reporter.streams(None);
         self.reporter.target(target);
+    }
+
+    /// What the connector is to be with another specification. One that is as `enabled` as the one that it has changes nothing about
+    /// that: its operator may have started it although it is disabled.
+    fn target_with(&self, spec: &spec::Connector) -> Target {
+        match spec.enabled == self.spec.borrow().enabled {
+            true => self.plan.target(),
+            false => target(&self.lifecycle, spec),
+        }
     }
 
     /// Closes an instance that was opened in vain, before anything else is done. Whoever asked hears why as long as that is in time.

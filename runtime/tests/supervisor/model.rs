@@ -97,13 +97,28 @@ impl Model {
 
     /// It has this version from now on, without that anybody has chosen it by that.
     pub fn adopt(&mut self, version: u32) {
+        let was_disabled = self.candidate() == Candidate::Disabled;
         self.version = version;
         self.held = None;
         self.has_closed = true;
-        self.target = self.kept.unwrap_or(match self.candidate() {
+        let is_disabled = self.candidate() == Candidate::Disabled;
+        if is_disabled != was_disabled {
+            self.target = self.left();
+        }
+    }
+
+    /// The daemon starts with this version.
+    pub fn begins(&mut self, version: u32) {
+        self.adopt(version);
+        self.target = self.left();
+    }
+
+    /// What it is to be when nobody has started it although it is disabled.
+    fn left(&self) -> Target {
+        self.kept.unwrap_or(match self.candidate() {
             Candidate::Disabled => Target::Stopped,
             _ => Target::Running,
-        });
+        })
     }
 
     /// Another version has not come. What could not be open beside it may be `closed`.

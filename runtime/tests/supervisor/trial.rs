@@ -317,7 +317,7 @@ impl<'a> Trial<'a> {
                 End::Killed => subject.forget_instances(),
             }
             let active = subject.model.active();
-            subject.model.adopt(active);
+            subject.model.begins(active);
         }
         self.ground.start().await;
     }

@@ -1,7 +1,7 @@
 //! Has a connector become what it is to be: [`apply`]. A changed version takes its connector's place as one that is activated over the
 //! API does, or nothing changes and the connector shows why.
 
-use std::{future::ready, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -10,7 +10,7 @@ use super::steps::{Attempt, Tries};
 use crate::{
     config::{Problems, Unusable, spec::Connector},
     provider::{Id, Wanted},
-    supervisor::{NotActivated, Supervisor},
+    supervisor::{Decided, NotActivated, Supervisor},
 };
 
 /// What has come of an attempt.
@@ -30,14 +30,20 @@ struct NotApplied {
     is_final: bool,
 }
 
-pub(super) async fn apply(connectors: Supervisor, id: Id, attempt: Attempt) -> Applied {
+/// Of a connector that is there, this is what was `decided` about it when the attempt began.
+pub(super) async fn apply(
+    connectors: Supervisor,
+    id: Id,
+    attempt: Attempt,
+    decided: Decided,
+) -> Applied {
     let Attempt { wanted, mut tries } = attempt;
     let began = Instant::now();
     if let (Some(spec), true) = (wanted.spec(), tries.is_first()) {
         info!(connector = %id, version = spec.version, "the connector is to be another");
     }
     let applied = match wanted {
-        Wanted::Usable(spec) => take(&connectors, &id, &spec).await,
+        Wanted::Usable(spec) => take(&connectors, &id, &spec, decided).await,
         Wanted::Unusable(unusable) => show(&connectors, &id, *unusable),
         Wanted::Unknown(reason) => Err(NotApplied {
             reason,
@@ -72,7 +78,12 @@ pub(super) async fn apply(connectors: Supervisor, id: Id, attempt: Attempt) -> A
 }
 
 /// Has the connector become what `spec` says. One that somebody else changes or removes at the moment is left to the next look.
-async fn take(connectors: &Supervisor, id: &Id, spec: &Connector) -> Result<(), NotApplied> {
+async fn take(
+    connectors: &Supervisor,
+    id: &Id,
+    spec: &Connector,
+    decided: Decided,
+) -> Result<(), NotApplied> {
     let version = spec.version;
     let Some(handle) = connectors.find(id.direction(), id.key()) else {
         // It may be there by now.
@@ -85,9 +96,11 @@ async fn take(connectors: &Supervisor, id: &Id, spec: &Connector) -> Result<(), 
             is_final: false,
         });
     }
-    // It is chosen already.
-    match handle.activate(spec.clone(), ready(Ok(()))).await {
+    let activated = handle.activate_while(decided.clone(), spec.clone()).await;
+    match activated {
         Ok(_) | Err(NotActivated::Busy | NotActivated::Ending) => Ok(()),
+        // It may not be wanted any more.
+        Err(_) if !handle.decided().is_still(&decided) => Ok(()),
         Err(ref error @ NotActivated::Undone { is_final, .. }) => Err(NotApplied {
             reason: unchanged(version, &error.to_string()),
             is_final,

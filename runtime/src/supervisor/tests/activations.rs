@@ -17,7 +17,7 @@ use tokio::{
 use super::fake::{Deed, Home, Opens, PATIENCE, Takes, World};
 use crate::{
     config::spec,
-    supervisor::{NotActivated, Phase, Request, Snapshot, Status},
+    supervisor::{NotActivated, Phase, Request, Snapshot, Status, Target},
 };
 
 /// A connector whose next instance opens beside the old one, and one whose old instance must be closed first.
@@ -277,6 +277,70 @@ async fn a_reason_that_is_noted_is_shown_and_changes_nothing() {
     assert_eq!(noted.last_error.unwrap().message, "unknown key `pth`");
     assert_eq!(noted.status, Status::Running);
     home.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_followed_does_not_come_when_something_else_is_decided_meanwhile() {
+    for is_forgotten in [false, true] {
+        for home in homes("") {
+            home.until(is(Status::Running)).await;
+            // Of what was decided before, somebody has seen that it is over.
+            home.handle.decide().ends_with(next(&home));
+            let read = home.handle.decided();
+            home.handle.forget_decided(&read);
+            let decided = home.spec.clone();
+            let follow = home.handle.activate_while(read, next(&home));
+            let mut follow = Box::pin(follow);
+            tokio::select! {
+                biased;
+                followed = &mut follow => panic!("{followed:?}"),
+                () = ready(()) => {}
+            }
+            home.handle.decide().ends_with(decided);
+            if is_forgotten {
+                home.handle.forget_decided(&home.handle.decided());
+            }
+            let error = follow.await.unwrap_err();
+            assert!(error.to_string().contains("chosen since"), "{error}");
+            home.until(is(Status::Running)).await;
+            assert_eq!(home.handle.spec().version, 0);
+            let read = home.handle.decided();
+            let followed = home.handle.activate_while(read, next(&home)).await;
+            followed.unwrap();
+            assert_eq!(home.handle.spec().version, 1);
+            home.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_comes_ends_what_is_said_about_one_that_could_not() {
+    for home in homes("") {
+        home.until(is(Status::Running)).await;
+        home.handle
+            .not_applied("unknown key `pth`".to_owned())
+            .await;
+        home.until(|snapshot| snapshot.not_applied.is_some()).await;
+        let activated = home.handle.activate(next(&home), ready(Ok(()))).await;
+        assert_eq!(activated.unwrap().not_applied, None);
+        home.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_one_that_its_operator_has_started_goes_on_with_another_that_is_disabled_too() {
+    for home in homes("enabled = false") {
+        home.handle.request(Request::Start).await.unwrap();
+        home.until(is(Status::Running)).await;
+        let activated = home.handle.activate(next(&home), ready(Ok(()))).await;
+        assert_eq!(activated.unwrap().target, Target::Running);
+        home.until(is(Status::Running)).await;
+        assert_eq!(home.world.version.load(Ordering::SeqCst), 1);
+        home.handle.request(Request::Stop).await.unwrap();
+        let activated = home.handle.activate(next(&home), ready(Ok(()))).await;
+        assert_eq!(activated.unwrap().target, Target::Stopped);
+        home.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ impl Model {
         self.is_open && !self.has_closed && self.held.is_none()
     }
 
-    /// What it is to be when nobody has asked for anything since the daemon's start, or since another version came.
+    /// What it is to be when nobody has asked for anything since the daemon's start, or since one came that is not as `enabled`.
     pub(super) fn left(&self) -> Target {
         self.kept.unwrap_or(match self.enabled {
             true => Target::Running,
@@ -39,11 +39,13 @@ impl Model {
     /// Another version has come.
     pub(super) fn becomes(&mut self, spec: &spec::Connector) {
         self.version = spec.version;
-        self.enabled = spec.enabled;
+        let was_enabled = std::mem::replace(&mut self.enabled, spec.enabled);
         self.is_unopenable = spec.path == UNOPENABLE;
         self.held = None;
         self.has_closed = true;
-        self.target = self.left();
+        if self.enabled != was_enabled {
+            self.target = self.left();
+        }
     }
 
     /// Another version has not come. Once it was good as far as could be seen, what could not be open beside it may be `closed`.
