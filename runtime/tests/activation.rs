@@ -695,3 +695,30 @@ async fn the_highest_version_is_active_until_one_is_chosen_and_a_restart_takes_w
     nothing_is_lost_repeated_or_moved(&home, &daemon).await;
     daemon.interrupt().await;
 }
+
+#[tokio::test]
+async fn a_restart_that_cannot_be_saved_takes_what_is_active_all_the_same() {
+    let home = Home::new(CONFIG);
+    let daemon = home.start().await;
+    writes(&home, &daemon, "v0").await;
+    // What a restart takes back has to be saved.
+    daemon.ask(SINK, "pause", "paused").await;
+    let change = |sink: &mut Value| sink["plugin_config"]["token"] = "v1".into();
+    assert_eq!(create(&daemon, SINK, change).await, 1);
+    let unfinished = home.path().join("local_state/lifecycle.json.new");
+    fs::create_dir(&unfinished).unwrap();
+    let path = format!("{SINK}/restart");
+    let (status, answer) = daemon.send(Method::POST, &path, None).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (500, &"not_saved".into()),
+        "{answer}"
+    );
+    daemon
+        .wait_for(SINK, |sink| sink["config_version"] == 1)
+        .await;
+    writes(&home, &daemon, "v1").await;
+    nothing_is_lost_repeated_or_moved(&home, &daemon).await;
+    fs::remove_dir(unfinished).unwrap();
+    daemon.interrupt().await;
+}

@@ -1,6 +1,6 @@
 //! `PUT /{kind}/{key}/configs/active`: another version in the place of the one that runs, or everything as it was.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -16,7 +16,7 @@ use super::{
     Api,
     body::Table,
     change::begin,
-    choices::{self, Undone},
+    choices::{self, Sending, Undone},
     configs::{id, read},
     connectors::kind,
     document::{Shape, shown},
@@ -162,30 +162,35 @@ async fn swap(api: &Api, id: &Id, entry: &Entry, asked: Instant) -> Result<(), A
     let runs = handle.spec().version;
     let decision = handle.decide();
     let choice = api.choices.of(id);
-    let (before, sent) = (choice.last(), Arc::new(OnceLock::new()));
+    let (before, sending) = (choice.last(), Arc::new(Sending::default()));
     let recorded = {
-        let (api, id, version, sent) = (api.clone(), id.clone(), spec.version, sent.clone());
+        let (api, id, version) = (api.clone(), id.clone(), spec.version);
+        let (choice, sending) = (choice.clone(), sending.clone());
         async move {
-            let number = *sent.get_or_init(|| choice.next());
+            let Some(number) = sending.begin(&choice) else {
+                return Err("it was given up before it was recorded".to_owned());
+            };
             let recorded = choices::record_as(&api, &id, version, number).await;
             recorded.map_err(|error| error.to_string())
         }
     };
     let activated = handle.activate_within(budget, spec.clone(), recorded).await;
     let Err(error) = activated else { return Ok(()) };
+    let (sent, id) = (sending.give_up(), id.clone());
+    let number = sent.unwrap_or(before);
     let undone = Undone {
-        id: id.clone(),
+        id,
         failed: spec.version,
         runs,
-        was_sent: sent.get().is_some(),
-        number: sent.get().copied().unwrap_or(before),
+        was_sent: sent.is_some(),
+        number,
     };
     if undone.failed == undone.runs || matches!(error, NotActivated::Busy) {
         return Err(not_activated(api, &handle, &error, true));
     }
     let is_settled = settled(api, undone, budget).await;
-    // It may be the choice until that is taken back.
-    decision.ends_with(spec.clone());
+    // It may be the choice until that is taken back. What somebody else has chosen since holds.
+    decision.ends_with_if(spec.clone(), || choice.last() == number);
     Err(not_activated(api, &handle, &error, is_settled))
 }
 

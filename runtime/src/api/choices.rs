@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -39,6 +39,22 @@ pub(super) struct Choice {
     turn: tokio::sync::Mutex<()>,
     /// How many are being taken back.
     undoing: AtomicUsize,
+}
+
+/// Whether an activation's choice was sent to be recorded, which is settled once.
+#[derive(Default)]
+pub(super) struct Sending(OnceLock<Option<u64>>);
+
+impl Sending {
+    /// It is sent now, with this number. `None`: it was given up before.
+    pub(super) fn begin(&self, choice: &Choice) -> Option<u64> {
+        *self.0.get_or_init(|| Some(choice.next()))
+    }
+
+    /// It is not sent any more. Returns its number if it was.
+    pub(super) fn give_up(&self) -> Option<u64> {
+        *self.0.get_or_init(|| None)
+    }
 }
 
 /// A choice is being taken back until this is dropped: what is recorded is not what holds.
@@ -87,13 +103,15 @@ pub(super) async fn record(api: &Api, id: &Id, spec: &spec::Connector) -> Result
     let handle = api.connectors.find(id.direction(), id.key());
     let decision = handle.map(|handle| handle.decide());
     let recorded = api.provider.activate(id, spec.version).await;
+    if recorded.is_ok() {
+        // Before the decision ends: one that is ended later looks whether it is the last.
+        choice.next();
+    }
     if let Some(decision) = decision {
         // Also after a failure: a service that has not answered may have taken it.
         decision.ends_with(spec.clone());
     }
-    recorded?;
-    choice.next();
-    Ok(())
+    recorded
 }
 
 /// Records the choice with this number, unless it is the last no longer when its turn has come.
@@ -176,4 +194,21 @@ async fn try_to_take_back(api: &Api, undone: &Undone) -> Result<(), Error> {
     api.provider.activate(&undone.id, undone.runs).await?;
     info!(connector = %undone.id, version = undone.runs, "the version that runs is recorded again");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_before_it_was_sent_is_not_sent_and_what_was_sent_is_known() {
+        let (choice, sending) = (Choice::default(), Sending::default());
+        assert_eq!(sending.give_up(), None);
+        assert_eq!(sending.begin(&choice), None);
+        assert_eq!(choice.last(), 0, "it is no choice");
+
+        let sending = Sending::default();
+        assert_eq!(sending.begin(&choice), Some(1));
+        assert_eq!(sending.give_up(), Some(1));
+    }
 }

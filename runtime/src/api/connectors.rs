@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::spec::Direction,
-    supervisor::{Handle, Request},
+    supervisor::{Handle, Refused, Request},
 };
 
 /// The last segment of a command's route, what it asks for, and what it says it does.
@@ -130,12 +130,17 @@ async fn command(
     Named(key): Named<String>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let handle = find(direction, &api, &key)?;
-    let snapshot = handle.request(request).await?;
-    if request == Request::Restart {
-        tokio::spawn(restart::take_active(api, handle.clone()));
-    }
-    let answer = Connector::of(&handle, snapshot);
-    Ok((StatusCode::ACCEPTED, Json(hidden(&handle, &answer))))
+    api.whole(move |api| async move {
+        let asked = handle.request(request).await;
+        // Also what cannot be saved is done.
+        let is_done = matches!(asked, Ok(_) | Err(Refused::NotSaved(_)));
+        if is_done && request == Request::Restart {
+            tokio::spawn(restart::take_active(api, handle.clone()));
+        }
+        let answer = Connector::of(&handle, asked?);
+        Ok((StatusCode::ACCEPTED, Json(hidden(&handle, &answer))))
+    })
+    .await
 }
 
 pub(super) fn find(direction: Direction, api: &Api, key: &str) -> Result<Handle, ApiError> {

@@ -45,8 +45,16 @@ impl Decided {
 impl Decision {
     /// It was about this version. What the connector makes of it is to stay.
     pub fn ends_with(self, version: spec::Connector) {
-        self.0
-            .change(|decided| decided.of = Some(Arc::new(version)));
+        self.ends_with_if(version, || true);
+    }
+
+    /// The same if this holds at that moment. Otherwise what was decided since stays.
+    pub fn ends_with_if(self, version: spec::Connector, holds: impl FnOnce() -> bool) {
+        self.0.change(|decided| {
+            if holds() {
+                decided.of = Some(Arc::new(version));
+            }
+        });
     }
 }
 

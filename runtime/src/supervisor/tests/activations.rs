@@ -314,6 +314,20 @@ async fn what_is_followed_does_not_come_when_something_else_is_decided_meanwhile
 }
 
 #[tokio::test]
+async fn a_decision_that_is_not_the_last_leaves_the_last_as_it_is() {
+    let home = Home::new("");
+    let (first, last) = (next(&home), home.spec.clone());
+    for (is_last, expected) in [(false, &last), (true, &first)] {
+        let decision = home.handle.decide();
+        home.handle.decide().ends_with(last.clone());
+        decision.ends_with_if(first.clone(), || is_last);
+        let decided = home.handle.decided();
+        assert!(decided.is_about(expected) && !decided.is_underway());
+    }
+    home.stop().await;
+}
+
+#[tokio::test]
 async fn a_version_that_comes_ends_what_is_said_about_one_that_could_not() {
     for home in homes("") {
         home.until(is(Status::Running)).await;
