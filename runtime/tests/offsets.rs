@@ -571,6 +571,39 @@ async fn a_reset_that_breaks_off_leaves_every_partition_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_reset_that_hangs_tells_whether_it_could_be_undone() {
+    let broker = Broker::start().await;
+    let (topic, _) = filled(&broker).await;
+    // The request that hangs fails by itself, or is given up together with the reset.
+    for request_timeout in ["1s", "30s"] {
+        let proxy = Proxy::start(broker.address()).await;
+        let mut home = home(&topic, &proxy.address(), "", "");
+        home.set("IGGY_CONNECTORS_IGGY_REQUEST_TIMEOUT", request_timeout);
+        let daemon = home.start().await;
+        let before = caught_up(&daemon).await;
+        daemon.ask(SINK, "stop", "stopped").await;
+        let (to_first, to_next) = (json!({ "to": "first" }), json!({ "to": "next" }));
+        let start = proxy.passed();
+        assert_eq!(put(&daemon, OFFSETS, &to_first).await.0, 200);
+        let whole = proxy.passed() - start;
+        assert_eq!(put(&daemon, OFFSETS, &to_next).await.0, 200);
+        // Offsets are stored at the end. The broker goes on to see a member in the group.
+        proxy.take_only(whole * 3 / 4);
+        let (status, answer) = put(&daemon, OFFSETS, &to_first).await;
+        assert_eq!(status, 503, "{answer}");
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(reason.contains("could not be put back"), "{reason}");
+        assert!(reason.contains("this reset's own connection"), "{reason}");
+        proxy.cut();
+        proxy.take_only(u64::MAX);
+        let done = async || put(&daemon, OFFSETS, &to_next).await.0 == 200;
+        eventually(true, done).await;
+        assert_eq!(daemon.get(OFFSETS).await, before);
+        daemon.interrupt().await;
+    }
+}
+
+#[tokio::test]
 async fn a_place_that_has_expired_is_drawn_to_the_first_message_that_is_there() {
     let broker = Broker::embedded(|config| {
         config.segment_size = 64 * 1024;

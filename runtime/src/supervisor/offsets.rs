@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tracing::{debug, info};
 
@@ -223,10 +223,7 @@ impl Host {
         manner: Manner,
     ) -> Result<Vec<Move>, NotReset> {
         match &spec.streams {
-            Streams::Inputs(inputs) => {
-                let moved = within(self, self.reset_sink(spec, inputs, reset, manner)).await;
-                moved.unwrap_or_else(|late| Err(NotReset::Unreachable(late)))
-            }
+            Streams::Inputs(inputs) => self.reset_sink(spec, inputs, reset, manner).await,
             Streams::Outputs(_) => {
                 let deleted = self.state.source(&spec.key).delete().await;
                 deleted.map(|()| Vec::new()).map_err(NotReset::State)
@@ -247,32 +244,38 @@ impl Host {
             return Err(NotReset::State(failure.clone()));
         }
         let mut starts = Starts::new(loaded, store.clone());
-        let offsets = self.offsets(spec, inputs).await;
-        let offsets = offsets.map_err(NotReset::Unreachable)?;
+        let mut moves = vec![];
         let moving = async {
-            let moves = offsets.plan(&starts, reset).await?;
-            let moved = match (manner, reset) {
-                (Manner::DryRun, _) => Ok(()),
-                (Manner::Real, Reset::To(..)) => offsets.carry_out(&mut starts, &moves).await,
-                (Manner::Real, Reset::Forget) => offsets.forget(&moves, store.delete()).await,
+            let offsets = self.offsets(spec, inputs).await?;
+            let moving = async {
+                moves = offsets.plan(&starts, reset).await?;
+                match (manner, reset) {
+                    (Manner::DryRun, _) => Ok(()),
+                    (Manner::Real, Reset::To(..)) => offsets.carry_out(&mut starts, &moves).await,
+                    (Manner::Real, Reset::Forget) => offsets.forget(&moves, store.delete()).await,
+                }
             };
-            Ok::<_, NotMoved>((moves, moved))
+            let moved = moving.await;
+            offsets.close().await;
+            moved
         };
-        let moved = moving.await;
-        offsets.close().await;
-        match moved? {
-            (moves, Ok(())) => Ok(moves),
-            (moves, Err(NotMoved::Partly { failure, done })) => {
-                let moved = &moves[..=done];
-                let left = self.put_back(spec, inputs, &mut starts, moved).await;
-                let message = format!("{failure}; {left}");
-                Err(NotReset::Unreachable(Failure { message, ..failure }))
-            }
-            (_, Err(error)) => Err(error.into()),
-        }
+        let (failure, moved) = match within(self, moving).await {
+            Ok(Ok(())) => return Ok(moves),
+            Ok(Err(NotMoved::Partly { failure, done })) => (failure, &moves[..=done]),
+            Ok(Err(error)) => return Err(error.into()),
+            // How far it came is not known.
+            Err(late) => match (manner, reset) {
+                (Manner::Real, Reset::To(..)) if !moves.is_empty() => (late, &moves[..]),
+                _ => return Err(NotReset::Unreachable(late)),
+            },
+        };
+        let left = self.put_back(spec, inputs, &mut starts, moved).await;
+        let message = format!("{failure}; {left}");
+        Err(NotReset::Unreachable(Failure { message, ..failure }))
     }
 
-    /// Has partitions that a reset has moved go on where they did, over another connection, and says what has come of it.
+    /// Has partitions that a reset has moved go on where they did, over another connection, and says what has come of it. It has a
+    /// deadline of its own: mostly that of the reset has passed already.
     async fn put_back(
         &self,
         spec: &spec::Connector,
@@ -281,25 +284,25 @@ impl Host {
         moved: &[Move],
     ) -> String {
         let back: Vec<_> = moved.iter().map(Move::back).collect();
-        let deadline = Instant::now() + PUT_BACK;
-        loop {
-            let again = async {
-                let offsets = self.offsets(spec, inputs).await?;
-                let moved = offsets.carry_out(starts, &back).await;
-                offsets.close().await;
-                moved
-            };
-            match again.await {
-                Ok(()) => return "every partition is where it was".to_owned(),
-                Err(error) if Instant::now() >= deadline => {
-                    let places: Vec<_> = moved.iter().map(|one| one.place.to_string()).collect();
-                    let places = places.join(", ");
-                    return format!(
-                        "{places} may be moved, and could not be put back: {error}; ask again"
-                    );
+        let mut refused = None;
+        let trying = async {
+            loop {
+                let again = async {
+                    let offsets = self.offsets(spec, inputs).await?;
+                    let moved = offsets.carry_out(starts, &back).await;
+                    offsets.close().await;
+                    moved
+                };
+                match again.await {
+                    Ok(()) => return,
+                    Err(error) => refused = Some(error),
                 }
-                Err(_) => sleep(PUT_BACK_PAUSE).await,
+                sleep(PUT_BACK_PAUSE).await;
             }
+        };
+        match timeout(PUT_BACK, trying).await {
+            Ok(()) => "every partition is where it was".to_owned(),
+            Err(_elapsed) => not_put_back(moved, refused),
         }
     }
 
@@ -362,11 +365,26 @@ impl Host {
     }
 }
 
+fn not_put_back(moved: &[Move], refused: Option<NotMoved>) -> String {
+    let places: Vec<_> = moved.iter().map(|one| one.place.to_string()).collect();
+    let places = places.join(", ");
+    let reason = match refused {
+        None => "Iggy did not answer".to_owned(),
+        Some(NotMoved::InUse(reason)) => format!(
+            "{reason}, unless that is this reset's own connection, which was lost and which Iggy has not given up yet"
+        ),
+        Some(error) => error.to_string(),
+    };
+    format!(
+        "{places} may be moved, and could not be put back within {PUT_BACK:?}: {reason}; ask again"
+    )
+}
+
 async fn within<T>(host: &Host, asked: impl Future<Output = T>) -> Result<T, Failure> {
     timeout(DEADLINE, asked).await.map_err(|_elapsed| {
         let address = &host.iggy.address;
         Failure::transient(format!(
-            "Iggy at {address} did not answer everything within {DEADLINE:?}; what was changed by then stays so: ask again"
+            "Iggy at {address} did not answer everything within {DEADLINE:?}: ask again"
         ))
     })
 }
