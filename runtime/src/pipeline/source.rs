@@ -72,11 +72,16 @@ pub struct Source<'a, P, S, D> {
     pub monitor: &'a Monitor,
 }
 
-/// A batch between the stages. The permit is given back when the batch is settled.
+/// A batch between the stages.
 struct InFlight<T> {
+    batch: T,
+    way: Way,
+}
+
+/// What goes along with a batch, whatever becomes of it. The permit is given back when the batch is settled.
+struct Way {
     poll: u64,
     received: usize,
-    batch: T,
     permit: OwnedSemaphorePermit,
     stopwatch: Stopwatch,
 }

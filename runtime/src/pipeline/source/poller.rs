@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::InFlight;
+use super::{InFlight, Way};
 use crate::{
     config::spec,
     pipeline::{Attempts, Failure, FailureKind, Monitor, Polled, SourcePlugin, Stage, Stopwatch},
@@ -119,15 +119,14 @@ impl<P: SourcePlugin> Poller<'_, P> {
         let bytes = batch.messages.iter().map(|message| message.payload.len());
         self.monitor.counters.produced(received);
         self.monitor.counters.bytes(bytes.sum());
-        let in_flight = InFlight {
+        let way = Way {
             poll: batch.poll,
             received,
-            batch,
             permit,
             stopwatch,
         };
         // The sender reads until this side is closed, so nothing that was polled is left without a result.
-        if polled.send(in_flight).await.is_err() {
+        if polled.send(InFlight { batch, way }).await.is_err() {
             return More::No;
         }
         if ended {

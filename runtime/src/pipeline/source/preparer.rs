@@ -39,27 +39,14 @@ impl Preparer<'_> {
         producer: &C,
         halt: &CancellationToken,
     ) {
-        while let Some(InFlight {
-            poll,
-            received,
-            batch,
-            permit,
-            mut stopwatch,
-        }) = polled.recv().await
-        {
+        while let Some(InFlight { batch, mut way }) = polled.recv().await {
             let began = Instant::now();
             let batch = self.prepare(batch, producer, halt).await;
             let decoding = batch.load.decoding;
-            stopwatch.add(Stage::Decode, decoding);
-            stopwatch.add(Stage::Prepare, began.elapsed().saturating_sub(decoding));
-            let in_flight = InFlight {
-                poll,
-                received,
-                batch,
-                permit,
-                stopwatch,
-            };
-            if ready.send(in_flight).await.is_err() {
+            let preparing = began.elapsed().saturating_sub(decoding);
+            way.stopwatch.add(Stage::Decode, decoding);
+            way.stopwatch.add(Stage::Prepare, preparing);
+            if ready.send(InFlight { batch, way }).await.is_err() {
                 break;
             }
         }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::{InFlight, Lost, Settled, given_up, save};
+use super::{InFlight, Lost, Settled, Way, given_up, save};
 use crate::{
     config::spec,
     pipeline::{
@@ -52,7 +52,7 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
                 saved = save(self.state, state, self.retry, self.monitor, halt).await;
                 // One save for all of them: each has waited for it.
                 for batch in &mut waiting {
-                    batch.stopwatch.add(Stage::StateSave, started.elapsed());
+                    batch.way.stopwatch.add(Stage::StateSave, started.elapsed());
                 }
             }
             for batch in waiting.drain(..) {
@@ -72,13 +72,13 @@ impl<P: SourcePlugin, S: StateStore> Settler<'_, P, S> {
         given_up: Option<GivenUp>,
         halt: &CancellationToken,
     ) -> Result<(), Failure> {
-        let InFlight {
+        let InFlight { batch, way } = in_flight;
+        let Way {
             poll,
             received,
-            batch,
             permit: _permit,
             mut stopwatch,
-        } = in_flight;
+        } = way;
         let counters = &self.monitor.counters;
         let settlement = match (batch, given_up) {
             (Ok(confirmed), None) => {

@@ -39,16 +39,12 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
         halt: &CancellationToken,
     ) -> Result<(), Failure> {
         let mut ended = Ok(());
-        while let Some(InFlight {
-            poll,
-            received,
-            batch,
-            permit,
-            mut stopwatch,
-        }) = ready.recv().await
-        {
+        while let Some(InFlight { batch, mut way }) = ready.recv().await {
             let (batch, delivered) = match &ended {
-                Ok(()) => self.deliver(batch, &mut stopwatch, producer, halt).await,
+                Ok(()) => {
+                    self.deliver(batch, &mut way.stopwatch, producer, halt)
+                        .await
+                }
                 Err(_) => (Err(Lost(GivenUp::Stopped)), Ok(())),
             };
             if delivered.is_err() {
@@ -56,14 +52,7 @@ impl<S: StateStore, D: Producer> Shipper<'_, '_, S, D> {
                 // No further batch is polled, or the ones behind this one would overtake it.
                 halt.cancel();
             }
-            let in_flight = InFlight {
-                poll,
-                received,
-                batch,
-                permit,
-                stopwatch,
-            };
-            if sent.send(in_flight).await.is_err() {
+            if sent.send(InFlight { batch, way }).await.is_err() {
                 break;
             }
         }
