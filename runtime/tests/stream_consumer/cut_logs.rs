@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// More than how old what the broker said last has to be before it is asked for again.
+const DOUBTED_AFTER: Duration = Duration::from_millis(150);
+
 #[tokio::test]
 async fn a_purged_log_is_read_from_its_new_beginning() {
     let broker = Broker::start().await;
@@ -83,6 +86,7 @@ async fn a_purge_is_noticed_before_anything_is_stored() {
     let mut reader = Reader::with_most(&broker.iggy(), &[topic.input(GROUP)], 1).await;
     let held = reader.next().await;
     assert_eq!((first(&held), last(&held)), (0, 9));
+    tokio::time::sleep(DOUBTED_AFTER).await;
     purge(&topic).await;
     topic.send(0, numbered(10..40)).await;
     reader.settle(&held).await;
@@ -136,8 +140,7 @@ async fn a_log_that_was_purged_and_grew_between_two_polls_is_read_whole() {
     let mut reader = Reader::start(&broker.iggy(), &[input]).await;
     reader.take(10).await;
     eventually(Some(9), async || topic.stored(GROUP, 0).await).await;
-    // What the broker said last has to be this old to be asked for again.
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(DOUBTED_AFTER).await;
     purge(&topic).await;
     topic.send(0, numbered(10..30)).await;
     assert_eq!(
@@ -157,6 +160,7 @@ async fn holding(broker: &Broker, topic: &Topic) -> (Reader, Fetched) {
     topic.send(0, numbered(50..60)).await;
     let held = reader.next().await;
     assert_eq!((first(&held), last(&held)), (50, 59));
+    tokio::time::sleep(DOUBTED_AFTER).await;
     (reader, held)
 }
 

@@ -11,9 +11,13 @@ use crate::pipeline::Message;
 
 /// Batches that may be settled and not yet stored.
 const MAX_UNSTORED: u32 = 16;
-/// After it the broker is asked whether the log is still the same, before the next poll or store: where the last poll was empty, and
-/// elsewhere, where asking takes time from reading.
-const DOUBTED_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// After it the broker is asked whether the log is still the same, before the next poll or store: where the pipeline had enough,
+/// which a fast one has between any two polls; where the last poll was empty; and elsewhere, where asking takes time from reading.
+const DOUBTED_AFTER: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+];
 /// After a fence: doubles from the first to the second.
 const FENCED: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
@@ -309,10 +313,14 @@ impl Partition {
     /// Whether the log may have been purged and have grown again since it was confirmed. Where polls and stores follow each other
     /// quickly it may not.
     pub(super) fn is_doubtful(&self, now: Instant) -> bool {
-        let (empty, busy) = DOUBTED_AFTER;
-        let after = if self.was_empty { empty } else { busy };
+        let [full, empty, busy] = DOUBTED_AFTER;
+        let after = match (self.was_full, self.was_empty) {
+            (true, _) => full,
+            (false, true) => empty,
+            (false, false) => busy,
+        };
         let is_known = self.has_stored() || self.mark.is_some();
-        is_known && (self.was_full || now - self.confirmed >= after)
+        is_known && now - self.confirmed >= after
     }
 
     /// What the log can be known by while nothing is stored.
@@ -562,7 +570,7 @@ mod tests {
         let start = Instant::now();
         let mut partition = partition(start).at_most(1);
         partition.begin(None);
-        let (empty, busy) = DOUBTED_AFTER;
+        let [full, empty, busy] = DOUBTED_AFTER;
         assert!(!partition.is_doubtful(start + busy), "nothing was read");
         partition.gather(messages(0..=3), 3, start);
         assert_eq!(partition.mark().unwrap().offset, 3);
@@ -574,15 +582,16 @@ mod tests {
         assert!(!partition.is_doubtful(start + empty));
         assert!(partition.is_doubtful(start + busy));
         partition.was_empty = true;
-        assert!(!partition.is_doubtful(start));
+        assert!(!partition.is_doubtful(start + full));
         assert!(partition.is_doubtful(start + empty));
         partition.hand_out(9);
         partition.confirm(start);
-        assert!(partition.is_doubtful(start), "it still has enough");
-        partition.take_back();
-        assert!(partition.is_doubtful(start));
-        partition.confirm(start);
         assert!(!partition.is_doubtful(start));
+        assert!(partition.is_doubtful(start + full));
+        partition.take_back();
+        assert!(partition.is_doubtful(start + full));
+        partition.confirm(start);
+        assert!(!partition.is_doubtful(start + full));
     }
 
     #[test]
