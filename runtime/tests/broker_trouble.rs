@@ -7,6 +7,7 @@ mod harness {
     pub mod broker;
     pub mod broker_process;
     pub mod daemon;
+    pub mod port;
     pub mod reader;
 }
 

@@ -4,9 +4,13 @@
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod daemon;
+    pub mod port;
 }
 
-use harness::daemon::{Daemon, Home};
+use harness::{
+    daemon::{Daemon, Home},
+    port::Port,
+};
 use serde_json::Value;
 
 const SHIPPED: &str = include_str!("../../config.toml");
@@ -162,9 +166,8 @@ async fn an_address_in_use_is_named_with_the_cause() {
 
 #[tokio::test]
 async fn a_broker_out_of_reach_is_never_given_up() {
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
+    let port = Port::reserve();
+    let address = port.address();
     let retry = "\n[sinks.stdout.retry]\nmax_retries = 1\ninitial_backoff = \"10ms\"\nmax_backoff = \"20ms\"\n";
     let mut home = Home::new(&format!("{SHIPPED}{retry}"));
     home.set("IGGY_CONNECTORS_IGGY_EMBEDDED_ENABLED", "false");

@@ -4,6 +4,7 @@
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod daemon;
+    pub mod port;
     pub mod service;
 }
 

@@ -5,6 +5,7 @@
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod broker;
+    pub mod port;
     pub mod proxy;
     pub mod reader;
 }
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     broker::{Broker, iggy_at},
+    port::Port,
     proxy::Proxy,
 };
 use iggy_connectors::{
@@ -82,11 +84,8 @@ async fn a_token_lets_in_whatever_the_password_is() {
 
 #[tokio::test]
 async fn a_broker_that_is_down_is_noticed_soon() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = Port::reserve();
+    let free = port.address();
     let started = Instant::now();
     let failure = refused(&iggy_at(&free.to_string())).await;
     assert_eq!(failure.kind, FailureKind::Transient);

@@ -24,21 +24,27 @@ use harness::{
 };
 use iggy::prelude::*;
 use iggy_connector_broker::{Broker, Config, Error, SyncPolicy};
+use tokio::net::TcpSocket;
 
 /// The broker in a process of its own.
 struct Process {
     child: Child,
     address: String,
+    /// Bound until it is started no more, so that the port is nobody else's between two processes.
+    port: Option<TcpSocket>,
 }
 
 impl Process {
     fn start(dir: &Path, arguments: &[&str]) -> Self {
-        Self::start_at("127.0.0.1:0", dir, arguments)
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self::start_at(port, dir, arguments)
     }
 
-    fn start_at(address: &str, dir: &Path, arguments: &[&str]) -> Self {
+    fn start_at(port: TcpSocket, dir: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_iggy-connectors-broker"))
-            .args(["--listen", address, "--dir"])
+            .args(["--listen", &port.local_addr().unwrap().to_string(), "--dir"])
             .arg(dir)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -54,12 +60,18 @@ impl Process {
             .strip_prefix("listening on ")
             .unwrap()
             .to_owned();
-        Self { child, address }
+        Self {
+            child,
+            address,
+            port: Some(port),
+        }
     }
 
-    fn kill(mut self) {
+    /// Returns the port for another process.
+    fn kill(mut self) -> TcpSocket {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.port.take().unwrap()
     }
 
     async fn client(&self) -> IggyClient {
@@ -167,9 +179,7 @@ async fn a_client_goes_on_after_the_broker_was_killed_and_came_back() {
     let client = broker.client().await;
     create_topic(&client, 1).await;
     send(&client, 0, 0..10).await;
-    let address = broker.address.clone();
-    broker.kill();
-    let broker = Process::start_at(&address, dir.path(), &[]);
+    let broker = Process::start_at(broker.kill(), dir.path(), &[]);
     let polled = poll(&client, 0, PollingStrategy::first(), 100).await;
     assert_eq!(offsets(&polled), (0..10).collect::<Vec<_>>());
     drop(broker);
@@ -200,15 +210,13 @@ async fn a_group_goes_on_after_the_broker_was_killed_and_came_back() {
         .build();
     consumer.init().await.unwrap();
     let mut received = BTreeSet::new();
-    let address = broker.address.clone();
     let mut broker = Some(broker);
     let all = async {
         while received.len() < 1000 {
             if received.len() >= 200
                 && let Some(old) = broker.take()
             {
-                old.kill();
-                let new = Process::start_at(&address, dir.path(), &[]);
+                let new = Process::start_at(old.kill(), dir.path(), &[]);
                 let admin = new.client().await;
                 for partition in 0..2 {
                     send(&admin, partition, 300..500).await;

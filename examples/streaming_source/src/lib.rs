@@ -108,13 +108,17 @@ mod tests {
         testing::{Native, OpenSource, SourcePlugin},
     };
 
+    use tokio::net::TcpSocket;
+
     use super::*;
 
     /// The source at a port of its own.
     async fn opened() -> (Box<dyn OpenSource>, SocketAddr) {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        // Bound until the source listens there too, so that nobody else is given the port meanwhile.
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.set_reuseaddr(true).unwrap();
+        reserved.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = reserved.local_addr().unwrap();
         let config = format!(r#"{{"address": "{address}"}}"#);
         let source = Native::source(LineServer::new).open(&config, None).await;
         (source.unwrap(), address)

@@ -1,7 +1,7 @@
 //! A broker for tests: the embedded one in a temporary directory, or the server at `IGGY_TEST_ADDRESS` (its user `iggy` with
 //! password `iggy`) where a test needs nothing special. Topics get names of their own, so that tests may share a server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use iggy::prelude::*;
 use iggy_connector_broker::{Config, Handle};
@@ -10,13 +10,21 @@ use iggy_connectors::config::spec;
 use secrecy::SecretString;
 use tempfile::TempDir;
 
+use super::port::Port;
+
 /// Ten times and more of what anything here takes on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running broker.
 pub struct Broker {
     address: String,
-    embedded: Option<(Handle, TempDir)>,
+    embedded: Option<(Handle, Home)>,
+}
+
+/// Where an embedded broker is, from one start to the next.
+struct Home {
+    port: Port,
+    dir: TempDir,
 }
 
 /// A topic of a test's own, and a client to look into it.
@@ -40,26 +48,18 @@ impl Broker {
 
     /// An embedded broker, for tests that restart it or need other settings.
     pub async fn embedded(adjust: impl FnOnce(&mut Config)) -> Self {
-        let dir = TempDir::new().unwrap();
-        let mut config = Config {
-            dir: dir.path().join("data"),
-            ..Config::default()
+        let home = Home {
+            port: Port::reserve(),
+            dir: TempDir::new().unwrap(),
         };
-        adjust(&mut config);
-        let handle = iggy_connector_broker::Broker::start(config).await.unwrap();
-        let address = handle.address().to_string();
-        Self {
-            address,
-            embedded: Some((handle, dir)),
-        }
+        home.start(adjust).await
     }
 
     /// Ends it and returns what starts it again at the same address with the same data.
     pub async fn stop(self) -> Stopped {
-        let (handle, dir) = self.embedded.expect("only the embedded broker is stopped");
-        let listen = handle.address();
+        let (handle, home) = self.embedded.expect("only the embedded broker is stopped");
         handle.shutdown().await;
-        Stopped { listen, dir }
+        Stopped(home)
     }
 
     pub fn address(&self) -> &str {
@@ -90,22 +90,26 @@ impl Broker {
 }
 
 /// An embedded broker that was stopped.
-pub struct Stopped {
-    listen: SocketAddr,
-    dir: TempDir,
-}
+pub struct Stopped(Home);
 
 impl Stopped {
     pub async fn start(self) -> Broker {
-        let config = Config {
-            listen: self.listen,
+        self.0.start(|_| ()).await
+    }
+}
+
+impl Home {
+    async fn start(self, adjust: impl FnOnce(&mut Config)) -> Broker {
+        let mut config = Config {
+            listen: self.port.address(),
             dir: self.dir.path().join("data"),
             ..Config::default()
         };
+        adjust(&mut config);
         let handle = iggy_connector_broker::Broker::start(config).await.unwrap();
         Broker {
-            address: self.listen.to_string(),
-            embedded: Some((handle, self.dir)),
+            address: handle.address().to_string(),
+            embedded: Some((handle, self)),
         }
     }
 }

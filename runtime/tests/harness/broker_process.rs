@@ -12,9 +12,12 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::port::Port;
+
 /// A broker in a process of its own, with its address and data kept from one process to the next. Dropping it kills it.
 pub struct BrokerProcess {
     address: String,
+    _port: Port,
     password: String,
     child: Option<Child>,
     dir: TempDir,
@@ -22,8 +25,10 @@ pub struct BrokerProcess {
 
 impl BrokerProcess {
     pub async fn start() -> Self {
+        let port = Port::reserve();
         let mut broker = Self {
-            address: "127.0.0.1:0".to_owned(),
+            address: port.address().to_string(),
+            _port: port,
             password: "iggy".to_owned(),
             child: None,
             dir: TempDir::new().unwrap(),
@@ -51,8 +56,11 @@ impl BrokerProcess {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.next_line().await.unwrap();
-        let line = line.unwrap_or_else(|| panic!("the broker at {} does not start", self.address));
-        self.address = line.split_whitespace().last().unwrap().to_owned();
+        assert!(
+            line.is_some(),
+            "the broker at {} does not start",
+            self.address
+        );
         self.child = Some(child);
     }
 

@@ -19,7 +19,7 @@ use config_service::{Direction, Service, Store, router};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, time::Instant};
 
-use super::daemon::PATIENCE;
+use super::{daemon::PATIENCE, port::Port};
 
 /// The key that it asks for.
 pub const API_KEY: &str = "s3cret-key";
@@ -28,7 +28,7 @@ pub const API_KEY: &str = "s3cret-key";
 pub struct ConfigService {
     /// Its own: when it is shut down, connections break.
     runtime: Option<Runtime>,
-    address: SocketAddr,
+    port: Port,
     pub service: Service,
     script: Script,
 }
@@ -79,7 +79,7 @@ impl ConfigService {
     pub async fn start() -> Self {
         let mut service = Self {
             runtime: None,
-            address: ([127, 0, 0, 1], 0).into(),
+            port: Port::reserve(),
             service: Service::new(Store::default(), Some(API_KEY)),
             script: Script::default(),
         };
@@ -94,16 +94,15 @@ impl ConfigService {
             .enable_all()
             .build()
             .unwrap();
-        let (address, service, script) = (self.address, self.service.clone(), self.script.clone());
+        let (service, script) = (self.service.clone(), self.script.clone());
+        let address = self.port.address();
         let started = runtime.spawn(async move {
             let listener = bind(address).await;
-            let address = listener.local_addr().unwrap();
             let routes: Router =
                 router(service).layer(middleware::from_fn_with_state(script, play));
             tokio::spawn(async move { axum::serve(listener, routes).await });
-            address
         });
-        self.address = started.await.unwrap();
+        started.await.unwrap();
         self.runtime = Some(runtime);
     }
 
@@ -115,7 +114,7 @@ impl ConfigService {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.port.address())
     }
 
     /// What goes wrong with the next requests.

@@ -11,6 +11,7 @@ mod gathering;
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod broker;
+    pub mod port;
     pub mod proxy;
     pub mod reader;
 }

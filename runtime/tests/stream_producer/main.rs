@@ -8,6 +8,7 @@ mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod broker;
     pub mod gate;
+    pub mod port;
     pub mod proxy;
 }
 mod messages;

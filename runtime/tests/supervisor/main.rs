@@ -9,6 +9,7 @@ mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod broker;
     pub mod daemon;
+    pub mod port;
 }
 mod library;
 mod model;

@@ -11,7 +11,7 @@ use std::{
 use reqwest::{Client, StatusCode, Url};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
 };
 
 use super::{
@@ -44,10 +44,13 @@ async fn server(answers: &'static [&'static str]) -> (Url, Arc<AtomicUsize>) {
     (url, requests)
 }
 
-async fn nobody() -> Url {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    Url::parse(&format!("http://127.0.0.1:{port}/?token=hunter2")).unwrap()
+/// An address that refuses connections for as long as the socket, which does not listen, is kept.
+fn nobody() -> (Url, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let url = Url::parse(&format!("http://{address}/?token=hunter2")).unwrap();
+    (url, socket)
 }
 
 #[tokio::test]
@@ -77,7 +80,8 @@ async fn a_refusal_and_a_last_failure_are_returned_as_they_are() {
         assert_eq!(requests.load(Ordering::SeqCst), attempts);
     }
     let client = build_retry_client(Client::new(), 2, QUICK, QUICK, "test");
-    assert!(client.get(nobody().await).send().await.is_err());
+    let (url, _socket) = nobody();
+    assert!(client.get(url).send().await.is_err());
 }
 
 #[tokio::test]
@@ -92,7 +96,8 @@ async fn connectivity_is_told_by_class_and_without_secrets() {
         assert_eq!(result.as_ref().err().map(Error::class), class);
         assert!(!format!("{result:?}").contains("hunter2"), "{result:?}");
     }
-    let result = check_connectivity(&Client::new(), nobody().await, "test").await;
+    let (url, _socket) = nobody();
+    let result = check_connectivity(&Client::new(), url, "test").await;
     let error = result.unwrap_err();
     assert_eq!(error.class(), Class::Transient);
     assert!(!error.to_string().contains("hunter2"), "{error}");
