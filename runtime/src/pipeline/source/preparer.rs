@@ -40,6 +40,8 @@ impl Preparer<'_> {
         halt: &CancellationToken,
     ) {
         while let Some(InFlight { batch, mut way }) = polled.recv().await {
+            // The client sends in a task of its own, which comes up only when this one rests.
+            tokio::task::yield_now().await;
             let began = Instant::now();
             let batch = self.prepare(batch, producer, halt).await;
             let decoding = batch.load.decoding;
