@@ -36,6 +36,18 @@ fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option
     (output.status.code(), text.trim_end().to_owned())
 }
 
+/// A library `name.so`.
+fn compile(folder: &Path, name: &str, source: &str) {
+    let (source_file, library) = (format!("{name}.c"), format!("{name}.so"));
+    fs::write(folder.join(&source_file), source).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", &library, &source_file])
+        .current_dir(folder)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+}
+
 /// A file with ten mistakes, of every kind.
 const TEN: &str = r#"[iggy]
 adress = "localhost:8090"
@@ -138,6 +150,27 @@ fn a_good_configuration_is_good_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_libraries_print_when_they_are_loaded_is_no_part_of_the_answer() {
+    let folder = folder(&[]);
+    // One writes at once, the other leaves it to the C library, which writes at the end.
+    compile(
+        folder.path(),
+        "chatty",
+        "#include <stdio.h>\n__attribute__((constructor)) static void greet(void) { puts(\"[hello\"); fflush(stdout); puts(\"there\"); }",
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_iggy-connectors"))
+        .args(["plugins", "--json", "chatty.so"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let listed: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = listed[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("no connector plugin"), "{reason}");
+    let beside = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(beside, "[hello\nthere\n");
+}
+
+#[test]
 fn a_library_that_ends_whoever_loads_it_is_told_with_everything_else() {
     let sink = |key: &str, path: &str| {
         format!(
@@ -147,13 +180,8 @@ fn a_library_that_ends_whoever_loads_it_is_told_with_everything_else() {
     let config = sink("deadly", "./deadly.so") + &sink("good", PLUGIN);
     let source =
         "#include <unistd.h>\n__attribute__((constructor)) static void end(void) { _exit(0); }";
-    let folder = folder(&[("config.toml", &config), ("deadly.c", source)]);
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o", "deadly.so", "deadly.c"])
-        .current_dir(folder.path())
-        .status()
-        .unwrap();
-    assert!(compiled.success());
+    let folder = folder(&[("config.toml", &config)]);
+    compile(folder.path(), "deadly", source);
     let (code, told) = run(folder.path(), &["check"], &[]);
     assert_eq!(code, Some(2), "{told}");
     for expected in [
