@@ -37,10 +37,12 @@ streams = [{ stream = "judged", topics = ["telemetry"], schema = "json" }]
 """
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def reserve_port():
+    """Bound until it is closed, so that nobody else is given the port; who listens there allows an address to be used again."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
 class Process:
@@ -68,9 +70,9 @@ class Process:
 
 
 def judge_collector(score, daemon, collector, transport):
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, reserve_port() as for_grpc, reserve_port() as for_http:
         folder = pathlib.Path(name)
-        grpc, http = free_port(), free_port()
+        grpc, http = for_grpc.getsockname()[1], for_http.getsockname()[1]
         collecting = Process(
             folder,
             "collector",
