@@ -11,10 +11,11 @@ use crate::pipeline::Message;
 
 /// Batches that may be settled and not yet stored.
 const MAX_UNSTORED: u32 = 16;
-/// After it the broker is asked whether the log is still the same, before the next poll or store: where the pipeline had enough,
-/// which a fast one has between any two polls; where the last poll was empty; and elsewhere, where asking takes time from reading.
+/// After it the broker is asked whether the log is still the same, before the next poll or store: where the pipeline had enough, as a
+/// fast one has between any two polls (more than the 10 ms after which it stores, which asks as well); where the last poll was empty;
+/// and elsewhere, where asking takes time from reading.
 const DOUBTED_AFTER: [Duration; 3] = [
-    Duration::from_millis(10),
+    Duration::from_millis(20),
     Duration::from_millis(100),
     Duration::from_secs(1),
 ];
