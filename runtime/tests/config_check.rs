@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -168,6 +168,31 @@ fn what_libraries_print_when_they_are_loaded_is_no_part_of_the_answer() {
     assert!(reason.contains("no connector plugin"), "{reason}");
     let beside = String::from_utf8(output.stderr).unwrap();
     assert_eq!(beside, "[hello\nthere\n");
+}
+
+#[test]
+fn an_answer_that_nobody_reads_or_that_has_no_room_is_no_crash() {
+    let folder = folder(&[("config.toml", "")]);
+    for arguments in [&["check"][..], &["plugins", "."], &["config", "schema"]] {
+        let answered = |output: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_iggy-connectors"));
+            command.args(arguments).current_dir(folder.path());
+            let output = command.stdout(output).stderr(Stdio::piped()).output();
+            let output = output.unwrap();
+            (
+                output.status.code(),
+                String::from_utf8(output.stderr).unwrap(),
+            )
+        };
+        // As before `head`, which has seen enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(answered(writer.into()), (Some(0), String::new()));
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, told) = answered(full.into());
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.starts_with("standard output: "), "{told}");
+    }
 }
 
 #[test]

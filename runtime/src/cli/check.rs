@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    GOOD, UNUSABLE, say,
+    Answer, GOOD, UNUSABLE,
     scratch::{self, Scratch},
 };
 use crate::{
@@ -22,7 +22,7 @@ struct Findings {
     connectors: Vec<Value>,
 }
 
-pub(super) fn run(config: Option<&Path>, as_json: bool) -> Result<u8, String> {
+pub(super) fn run(config: Option<&Path>, as_json: bool) -> Result<Answer, String> {
     let findings = match config::inspect(config, &Environment::of_process()) {
         Err(Problems(problems)) => Findings {
             problems,
@@ -35,11 +35,11 @@ pub(super) fn run(config: Option<&Path>, as_json: bool) -> Result<u8, String> {
     } else {
         UNUSABLE
     };
-    say(&match as_json {
+    let text = match as_json {
         true => findings.json(),
         false => findings.text(),
-    });
-    Ok(code)
+    };
+    Ok(Answer { text, code })
 }
 
 fn look_at(loaded: &Loaded, fatal: Vec<Problem>) -> Result<Findings, String> {

@@ -5,7 +5,12 @@ mod plugins;
 mod schema;
 mod scratch;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -28,6 +33,12 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+/// What a command has found out, and the code that it ends with.
+struct Answer {
+    text: String,
+    code: u8,
 }
 
 /// What runs instead of the daemon.
@@ -96,29 +107,40 @@ Exit codes:
 impl Command {
     /// Runs the command with the configuration at `config`.
     pub fn run(self, config: Option<PathBuf>) -> ExitCode {
-        let done = match self {
-            Self::Check { json } => check::run(config.as_deref(), json),
-            Self::Plugins { path, json } => plugins::run(config.as_deref(), path.as_deref(), json),
+        let code = self.answer(config.as_deref()).unwrap_or_else(|reason| {
+            // Where nobody can be told, the code has to do.
+            let _ = writeln!(io::stderr(), "{reason}");
+            FAILED
+        });
+        ExitCode::from(code)
+    }
+
+    fn answer(self, config: Option<&Path>) -> Result<u8, String> {
+        let unusable = |error: io::Error| format!("standard output: {error}");
+        let output = set_output_apart().map_err(unusable)?;
+        let Answer { text, code } = match self {
+            Self::Check { json } => check::run(config, json)?,
+            Self::Plugins { path, json } => plugins::run(config, path.as_deref(), json)?,
             Self::Config {
                 command: ConfigCommand::Schema { file },
-            } => Ok(schema::run(file)),
+            } => schema::run(file),
         };
-        match done {
-            Ok(code) => ExitCode::from(code),
-            Err(reason) => {
-                complain(&reason);
-                ExitCode::from(FAILED)
-            }
-        }
+        say(output, &text).map_err(unusable)?;
+        Ok(code)
     }
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command was asked for")]
-fn say(text: &str) {
-    println!("{text}");
+/// Standard output for the answer alone. What libraries print when they are loaded goes to standard error.
+fn set_output_apart() -> io::Result<impl Write> {
+    let output = rustix::io::dup(rustix::stdio::stdout())?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    Ok(fs::File::from(output))
 }
 
-#[expect(clippy::print_stderr, reason = "commands have no log")]
-fn complain(text: &str) {
-    eprintln!("{text}");
+/// Who has read enough, as `head` does, is no failure.
+fn say(mut output: impl Write, text: &str) -> io::Result<()> {
+    match output.write_all(format!("{text}\n").as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        said => said,
+    }
 }

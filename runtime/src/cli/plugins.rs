@@ -1,15 +1,11 @@
-//! `iggy-connectors plugins`: what libraries are, and why some are refused. They are loaded here, and what they print then is kept apart.
+//! `iggy-connectors plugins`: what libraries are, and why some are refused.
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::{
-    FAILED, GOOD,
+    Answer, FAILED, GOOD,
     scratch::{self, Scratch},
 };
 use crate::{
@@ -23,7 +19,11 @@ struct Found {
     plugin: Result<Descriptor, LoadError>,
 }
 
-pub(super) fn run(config: Option<&Path>, path: Option<&Path>, as_json: bool) -> Result<u8, String> {
+pub(super) fn run(
+    config: Option<&Path>,
+    path: Option<&Path>,
+    as_json: bool,
+) -> Result<Answer, String> {
     let files = match path {
         Some(path) if path.is_dir() => {
             libraries(path).map_err(|error| format!("{}: {error}", path.display()))?
@@ -34,7 +34,6 @@ pub(super) fn run(config: Option<&Path>, path: Option<&Path>, as_json: bool) -> 
     let scratch =
         Scratch::new().map_err(|error| format!("a folder for copies of plugins: {error}"))?;
     let (registry, runtime) = (scratch.registry()?, scratch::runtime()?);
-    let mut output = set_output_apart().map_err(|error| format!("standard output: {error}"))?;
     let found: Vec<_> = files
         .into_iter()
         .map(|path| runtime.block_on(look_at(path, &registry)))
@@ -44,16 +43,9 @@ pub(super) fn run(config: Option<&Path>, path: Option<&Path>, as_json: bool) -> 
         false if found.is_empty() => "no plugins".to_owned(),
         false => found.iter().map(Found::text).collect::<Vec<_>>().join("\n"),
     };
-    writeln!(output, "{text}").map_err(|error| format!("standard output: {error}"))?;
     let refused = found.iter().any(|found| found.plugin.is_err());
-    Ok(if refused { FAILED } else { GOOD })
-}
-
-/// Standard output for what the command was asked for. What libraries print from now on goes to standard error.
-fn set_output_apart() -> io::Result<File> {
-    let output = rustix::io::dup(rustix::stdio::stdout())?;
-    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
-    Ok(output.into())
+    let code = if refused { FAILED } else { GOOD };
+    Ok(Answer { text, code })
 }
 
 fn json(found: &[Found]) -> String {
