@@ -356,4 +356,4 @@ impl Partition {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -92,7 +92,7 @@ fn has_backlog(partitions: &[Partition]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::partition::tests::message, *};
 
     const INTERVAL: Duration = Duration::from_millis(5);
 
@@ -104,16 +104,7 @@ mod tests {
 
     /// A poll returned the message at `offset`, which is handed out.
     fn found(partition: &mut Partition, offset: u64, head: u64) {
-        let message = crate::pipeline::Message {
-            id: 0,
-            offset,
-            checksum: 0,
-            timestamp: 0,
-            origin_timestamp: 0,
-            headers: bytes::Bytes::new(),
-            payload: bytes::Bytes::new(),
-        };
-        partition.gather(vec![message], head, Instant::now());
+        partition.gather(vec![message(offset)], head, Instant::now());
         partition.take();
     }
 
@@ -246,17 +237,8 @@ mod tests {
         let start = Instant::now();
         let mut partitions = partitions(3, start);
         for (at, wait) in [(0, 3), (2, 1)] {
-            let message = crate::pipeline::Message {
-                id: 0,
-                offset: 0,
-                checksum: 0,
-                timestamp: 0,
-                origin_timestamp: 0,
-                headers: bytes::Bytes::new(),
-                payload: bytes::Bytes::new(),
-            };
             partitions[at].rests_until = start + INTERVAL * 10;
-            partitions[at].gather(vec![message], 0, start + INTERVAL * wait);
+            partitions[at].gather(vec![message(0)], 0, start + INTERVAL * wait);
         }
         partitions[1].rests_until = start + INTERVAL * 10;
         assert_eq!(next_due(&partitions, start), None);

@@ -9,7 +9,12 @@ fn partition(now: Instant) -> Partition {
 }
 
 fn messages(offsets: std::ops::RangeInclusive<u64>) -> Vec<Message> {
-    let message = |offset| Message {
+    offsets.map(message).collect()
+}
+
+/// A message of which only the offset counts.
+pub(in crate::stream::consumer) fn message(offset: u64) -> Message {
+    Message {
         id: 0,
         offset,
         checksum: 0,
@@ -17,8 +22,7 @@ fn messages(offsets: std::ops::RangeInclusive<u64>) -> Vec<Message> {
         origin_timestamp: 0,
         headers: bytes::Bytes::new(),
         payload: bytes::Bytes::new(),
-    };
-    offsets.map(message).collect()
+    }
 }
 
 #[test]
