@@ -531,6 +531,19 @@ async fn a_broker_that_is_down_or_frozen_is_told_and_holds_nobody_up() {
     daemon.interrupt().await;
 }
 
+/// How many bytes of requests a reset to the first message takes. All is where it was then.
+async fn size_of_a_reset(daemon: &Daemon, proxy: &Proxy) -> u64 {
+    let before = daemon.get(OFFSETS).await;
+    let start = proxy.passed();
+    let to_first = json!({ "to": "first" });
+    assert_eq!(put(daemon, OFFSETS, &to_first).await.0, 200);
+    let size = proxy.passed() - start;
+    assert_ne!(daemon.get(OFFSETS).await, before);
+    let to_next = json!({ "to": "next" });
+    assert_eq!(put(daemon, OFFSETS, &to_next).await.0, 200);
+    size
+}
+
 #[tokio::test]
 async fn a_reset_that_breaks_off_leaves_every_partition_where_it_was() {
     let broker = Broker::start().await;
@@ -541,11 +554,7 @@ async fn a_reset_that_breaks_off_leaves_every_partition_where_it_was() {
     let before = caught_up(&daemon).await;
     daemon.ask(SINK, "stop", "stopped").await;
     let (to_first, to_next) = (json!({ "to": "first" }), json!({ "to": "next" }));
-    let start = proxy.passed();
-    assert_eq!(put(&daemon, OFFSETS, &to_first).await.0, 200);
-    let whole = i64::try_from(proxy.passed() - start).unwrap();
-    assert_ne!(daemon.get(OFFSETS).await, before);
-    assert_eq!(put(&daemon, OFFSETS, &to_next).await.0, 200);
+    let whole = i64::try_from(size_of_a_reset(&daemon, &proxy).await).unwrap();
     let mut put_back = 0;
     // Wherever in its requests the connection breaks: offsets are stored at the end.
     for at in (whole / 2..whole).step_by(61) {
@@ -584,12 +593,8 @@ async fn a_reset_that_hangs_tells_whether_it_could_be_undone() {
         let before = caught_up(&daemon).await;
         daemon.ask(SINK, "stop", "stopped").await;
         let (to_first, to_next) = (json!({ "to": "first" }), json!({ "to": "next" }));
-        let start = proxy.passed();
-        assert_eq!(put(&daemon, OFFSETS, &to_first).await.0, 200);
-        let whole = proxy.passed() - start;
-        assert_eq!(put(&daemon, OFFSETS, &to_next).await.0, 200);
         // Offsets are stored at the end. The broker goes on to see a member in the group.
-        proxy.take_only(whole * 3 / 4);
+        proxy.take_only(size_of_a_reset(&daemon, &proxy).await * 3 / 4);
         let (status, answer) = put(&daemon, OFFSETS, &to_first).await;
         assert_eq!(status, 503, "{answer}");
         let reason = answer["reason"].as_str().unwrap();
