@@ -1,6 +1,9 @@
 //! The daemon: arguments, configuration, logs, then `app::run` until a signal, and an exit code.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use iggy_connectors::{
@@ -66,11 +69,8 @@ fn failed(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "there is no log yet, or it cannot be set up"
-)]
+/// Tells why nothing can be done, where there is no log yet. The code says so too when nobody reads it.
 fn unusable(reason: &str) -> ExitCode {
-    eprintln!("{reason}");
+    let _ = writeln!(io::stderr(), "{reason}");
     ExitCode::from(UNUSABLE)
 }

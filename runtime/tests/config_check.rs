@@ -196,6 +196,15 @@ fn an_answer_that_nobody_reads_or_that_has_no_room_is_no_crash() {
 }
 
 #[test]
+fn a_mistake_that_nobody_reads_is_no_crash() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iggy-connectors"));
+    command.args(["--config", "none.toml"]).stderr(writer);
+    assert_eq!(command.status().unwrap().code(), Some(2));
+}
+
+#[test]
 fn a_library_that_ends_whoever_loads_it_is_told_with_everything_else() {
     let sink = |key: &str, path: &str| {
         format!(

@@ -1,11 +1,9 @@
 //! The broker in a process of its own, for tests, benchmarks and trying things out. Prints the address on
 //! standard output when it is ready; ends in order on SIGINT or SIGTERM.
 
-#![expect(clippy::print_stdout, reason = "the address is this program's output")]
-
 use std::{
     error::Error,
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -94,8 +92,8 @@ async fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
         .init();
     match run(arguments.config()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,11 +106,18 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let handle = Broker::start(config).await?;
-    println!("listening on {}", handle.address());
-    std::io::stdout().flush()?;
+    if let Err(error) = tell(handle.address()) {
+        tracing::warn!("nobody can read the address on standard output: {error}");
+    }
     stop_signal().await?;
     handle.shutdown().await;
     Ok(())
+}
+
+fn tell(address: SocketAddr) -> io::Result<()> {
+    let mut output = io::stdout();
+    writeln!(output, "listening on {address}")?;
+    output.flush()
 }
 
 /// An error with everything that led to it.
@@ -124,7 +129,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 #[cfg(unix)]
-async fn stop_signal() -> std::io::Result<()> {
+async fn stop_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -134,6 +139,6 @@ async fn stop_signal() -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-async fn stop_signal() -> std::io::Result<()> {
+async fn stop_signal() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }

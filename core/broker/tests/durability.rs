@@ -423,6 +423,25 @@ fn a_second_process_on_the_same_directory_says_why_it_ends() {
     );
 }
 
+#[test]
+fn it_serves_where_nobody_reads_its_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_iggy-connectors-broker"))
+        .args(["--listen", "127.0.0.1:0", "--dir"])
+        .arg(dir.path())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = log.any(|line| line.unwrap().contains("nobody can read the address"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(told);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_of_another_format_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
