@@ -6,6 +6,7 @@ use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
+    pin::pin,
     process::ExitCode,
     time::Duration,
 };
@@ -105,11 +106,16 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), Box<dyn Error>> {
-    let handle = Broker::start(config).await?;
+    // Before anybody can know that it runs.
+    let mut stop = pin!(stop_signal()?);
+    let handle = tokio::select! {
+        started = Broker::start(config) => started?,
+        stopped = &mut stop => return Ok(stopped?),
+    };
     if let Err(error) = tell(handle.address()) {
         tracing::warn!("nobody can read the address on standard output: {error}");
     }
-    stop_signal().await?;
+    stop.await?;
     handle.shutdown().await;
     Ok(())
 }
@@ -128,17 +134,22 @@ fn chain(error: &dyn Error) -> String {
     }
 }
 
+/// Listens for the signals at once; what is returned waits for one.
 #[cfg(unix)]
-async fn stop_signal() -> io::Result<()> {
+fn stop_signal() -> io::Result<impl Future<Output = io::Result<()>>> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        stopped = tokio::signal::ctrl_c() => stopped,
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
 }
 
 #[cfg(not(unix))]
-async fn stop_signal() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+fn stop_signal() -> io::Result<impl Future<Output = io::Result<()>>> {
+    Ok(tokio::signal::ctrl_c())
 }

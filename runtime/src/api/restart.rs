@@ -1,7 +1,7 @@
 //! A restart of a connector takes its active version, where that is not the one that it has: one that was stored since and not chosen
 //! against, or was chosen with `?restart=false`. `connectors` calls it.
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Api, choices};
 use crate::{
@@ -28,7 +28,7 @@ pub(super) async fn take_active(api: Api, handle: Handle) {
     };
     let version = entry.version.spec.version;
     if version == handle.spec().version {
-        return;
+        return debug!(connector = %id, version, "restarted with the active version");
     }
     if let Err(reason) = take(&api, &id, &handle, entry).await {
         let reason = format!("version {version} is the active one and is not activated: {reason}");

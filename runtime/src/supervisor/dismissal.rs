@@ -35,8 +35,8 @@ impl<O: Opener> Task<O> {
 
     /// What was opened in vain is closed, and an activation that waits for it goes on.
     pub(super) fn dismissed(&mut self, closed: Result<Dismissal, JoinError>) {
-        self.reporter.closing(false);
         self.tell_of_dismissal(closed.map_err(panicked).flatten());
+        self.reporter.closing(false);
         if self.waits() {
             self.begin_preparing();
         }

@@ -85,9 +85,19 @@ impl Reporter {
     }
 
     pub(super) fn status(&self, status: Status) {
+        if self.moves_to(status) {
+            self.snapshot.send_modify(|snapshot| {
+                snapshot.status = status;
+                snapshot.next_attempt = None;
+            });
+        }
+    }
+
+    /// Whether it is a move; says so.
+    fn moves_to(&self, status: Status) -> bool {
         let from = self.now();
         if from == status {
-            return;
+            return false;
         }
         let (from_name, to) = (from.name(), status.name());
         info!(from = from_name, to, "status");
@@ -98,10 +108,7 @@ impl Reporter {
             );
             debug_assert!(false, "{from_name} became {to}");
         }
-        self.snapshot.send_modify(|snapshot| {
-            snapshot.status = status;
-            snapshot.next_attempt = None;
-        });
+        true
     }
 
     pub(super) fn target(&self, target: Target) {
@@ -139,20 +146,26 @@ impl Reporter {
 
     /// The pipeline is waiting to try something again.
     pub(super) fn retrying(&self, retrying: Retrying) {
-        self.status(Status::Retrying);
-        self.failed(retrying.reason, Some(retrying.next_attempt));
+        self.failed(
+            Status::Retrying,
+            retrying.reason,
+            Some(retrying.next_attempt),
+        );
     }
 
     /// The connector has failed and, where there is a `next_attempt`, will be started again then.
     pub(super) fn error(&self, message: String, next_attempt: Option<SystemTime>) {
-        self.status(Status::Error);
-        self.failed(message, next_attempt);
+        self.failed(Status::Error, message, next_attempt);
     }
 
     /// Something went wrong that does not decide the status.
     pub(super) fn note(&self, message: String) {
-        let next_attempt = self.snapshot.borrow().next_attempt;
-        self.failed(message, next_attempt);
+        let Snapshot {
+            status,
+            next_attempt,
+            ..
+        } = *self.snapshot.borrow();
+        self.failed(status, message, next_attempt);
     }
 
     /// `None` when what its configuration says is applied.
@@ -185,10 +198,13 @@ impl Reporter {
         }
     }
 
-    fn failed(&self, message: String, next_attempt: Option<SystemTime>) {
+    /// The status with its reason in one step: nobody may see the one without the other.
+    fn failed(&self, status: Status, message: String, next_attempt: Option<SystemTime>) {
+        self.moves_to(status);
         // Whoever wrote the message may have quoted a value.
         let message = self.secrets.hide(&message).into_owned();
         self.snapshot.send_modify(|snapshot| {
+            snapshot.status = status;
             snapshot.next_attempt = next_attempt;
             snapshot.last_error = Some(LastError {
                 message,
