@@ -4,6 +4,7 @@
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod daemon;
+    pub mod ledger;
     pub mod port;
     pub mod service;
 }
@@ -13,6 +14,7 @@ use std::{fs, time::Duration};
 use config_service::Direction::Sink;
 use harness::{
     daemon::{Daemon, Home, PATIENCE},
+    ledger,
     service::{API_KEY, ConfigService, Fault},
 };
 use reqwest::Method;
@@ -80,12 +82,9 @@ async fn activated(daemon: &Daemon, connector: &str, version: u64) {
 
 /// The numbers in the ledger, and which version wrote each, in the order in which they were written.
 fn written(home: &Home) -> (Vec<u64>, Vec<String>) {
-    let text = fs::read_to_string(home.path().join("ledger")).unwrap_or_default();
-    let whole = text.lines().filter(|line| line.ends_with('.'));
-    let words = whole.map(|line| line.split(' ').collect::<Vec<_>>());
-    words
-        .filter(|words| words.len() == 6)
-        .map(|words| (words[3].parse::<u64>().unwrap(), words[4].to_owned()))
+    let written = ledger::entries(&home.path().join("ledger")).into_iter();
+    written
+        .map(|entry| (entry.id.parse::<u64>().unwrap(), entry.writer))
         .unzip()
 }
 
@@ -125,11 +124,7 @@ async fn all_flows(daemon: &Daemon) {
 /// Lets the source end, waits until everything is in the ledger, and checks that it is there once and in order.
 async fn nothing_is_lost_repeated_or_moved(home: &Home, daemon: &Daemon) {
     let sent = daemon.stats("numbers").await["messages_sent"].as_u64();
-    let acked = fs::read_to_string(home.path().join("acked")).unwrap();
-    let last = acked.lines().rfind(|line| line.ends_with('.')).unwrap();
-    let last: u64 = last.split(' ').next().unwrap().parse().unwrap();
-    let until = last.max(sent.unwrap()) + 3000;
-    fs::write(home.path().join("until"), until.to_string()).unwrap();
+    let until = ledger::end_soon(home.path(), sent.unwrap());
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while written(home).0.iter().max() != Some(&(until - 1)) {
         assert!(
@@ -181,7 +176,10 @@ async fn a_source_takes_another_version_under_load_and_goes_on_where_the_old_one
 
 #[tokio::test]
 async fn whatever_fails_the_old_version_flows_on_and_the_step_is_told() {
-    let home = Home::new(CONFIG);
+    // A version that blocks its thread stops the old one of the same library, which its check notices.
+    let backoff = "restart.initial_backoff = \"50ms\"";
+    let checked = format!("{backoff}\nhealth = {{ interval = \"2s\", timeout = \"5s\" }}");
+    let home = Home::new(&CONFIG.replace(backoff, &checked));
     let daemon = home.start().await;
     all_flows(&daemon).await;
     for (connector, kind) in [(SINK, "lines_sink"), (SOURCE, "numbers_source")] {
@@ -566,7 +564,7 @@ async fn an_activation_does_not_wait_for_a_plugin_that_never_closes_and_the_old_
             .replace("acked = \"acked\"", "acked = \"acked\"\nclose = \"block\"")
             .replace(
                 "\npath =",
-                "\nclose_timeout = \"2s\"\nopen_timeout = \"3s\"\npath =",
+                "\nclose_timeout = \"5s\"\nopen_timeout = \"3s\"\npath =",
             );
         let home = Home::new(&config);
         let daemon = home.start().await;
@@ -583,7 +581,7 @@ async fn an_activation_does_not_wait_for_a_plugin_that_never_closes_and_the_old_
         );
         let reason = answer["reason"].as_str().unwrap();
         assert!(
-            reason.starts_with("version 0 stays: close: ") && reason.contains("5s"),
+            reason.starts_with("version 0 stays: close: ") && reason.contains("8s"),
             "{reason}"
         );
         all_flows(&daemon).await;

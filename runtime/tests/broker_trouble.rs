@@ -7,6 +7,7 @@ mod harness {
     pub mod broker;
     pub mod broker_process;
     pub mod daemon;
+    pub mod ledger;
     pub mod port;
     pub mod reader;
 }
@@ -20,6 +21,7 @@ use harness::{
     broker::{Broker, Topic, client, eventually, iggy_at},
     broker_process::BrokerProcess,
     daemon::{Daemon, Home},
+    ledger,
     reader::{Reader, numbered},
 };
 use iggy::prelude::*;
@@ -41,7 +43,7 @@ impl Site {
     /// `sink` and `stream` are more lines of the sink and of its stream; `others` whatever else stands in the file.
     fn new(topic: Topic, address: &str, sink: &str, stream: &str, others: &str) -> Self {
         let config = format!(
-            "[runtime]\nshutdown_timeout = \"3s\"\n[sinks.{SINK}]\npath = \"libledger_sink\"\n{RETRY}\n{sink}\n\
+            "[sinks.{SINK}]\npath = \"libledger_sink\"\n{RETRY}\n{sink}\n\
              [[sinks.{SINK}.streams]]\nstream = \"{}\"\ntopics = [\"{}\"]\nschema = \"raw\"\nbatch_length = 10\n{stream}\n\
              [sinks.{SINK}.plugin_config]\nledger = \"ledger\"\n{others}",
             topic.stream, topic.name,
@@ -63,14 +65,7 @@ impl Site {
 
     /// What was written down: partition and offset.
     fn taken(&self) -> Vec<(u32, u64)> {
-        let text = std::fs::read_to_string(self.home.path().join("ledger")).unwrap_or_default();
-        let whole = text.lines().filter(|line| line.ends_with('.'));
-        whole
-            .map(|line| {
-                let words: Vec<_> = line.split(' ').collect();
-                (words[1].parse().unwrap(), words[2].parse().unwrap())
-            })
-            .collect()
+        ledger::places(&self.home.path().join("ledger"))
     }
 
     /// Waits until everything that the partition holds was written down, and nothing is missing.
@@ -173,7 +168,7 @@ async fn a_broker_that_stops_taking_a_large_batch_is_told_and_gone_on_with() {
     sent(2).await;
     broker.signal(Signal::STOP);
     until(4);
-    told(&daemon, SOURCE, "request_timeout").await;
+    daemon.stderr().wait_for("request_timeout").await;
     broker.signal(Signal::CONT);
     sent(4).await;
     running(&daemon, SOURCE).await;
@@ -187,14 +182,17 @@ async fn a_broker_that_stops_taking_a_large_batch_is_told_and_gone_on_with() {
 async fn a_daemon_ends_while_its_broker_answers_nothing() {
     let broker = BrokerProcess::start().await;
     let topic = missing_topic(broker.address()).await;
-    let site = Site::with_source(topic, broker.address(), "");
+    let mut site = Site::with_source(topic, broker.address(), "");
+    let timeout = "IGGY_CONNECTORS_RUNTIME_SHUTDOWN_TIMEOUT";
+    site.home.set(timeout, "3s");
     let mut daemon = site.home.start().await;
     progress(&daemon, SINK, "messages_processed").await;
     broker.signal(Signal::STOP);
     daemon.signal(Signal::INT);
-    // Its deadline is three seconds; what could not be finished is said with the exit code.
+    // What could not be finished is said with the exit code.
     assert_eq!(daemon.ended().await.code(), Some(1));
     broker.signal(Signal::CONT);
+    site.home.set(timeout, "45s");
     let daemon = site.home.start().await;
     progress(&daemon, SINK, "messages_processed").await;
     site.caught_up(0).await;

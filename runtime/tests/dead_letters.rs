@@ -90,6 +90,7 @@ print_payload = true
     daemon
         .wait_for_stats("letters", |stats| stats["messages_processed"] == 1)
         .await;
+    daemon.stdout().wait_for("\"nested\":\"text\"").await;
     let letters: Vec<_> = daemon
         .stdout()
         .all()

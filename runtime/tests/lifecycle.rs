@@ -4,11 +4,15 @@
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod daemon;
+    pub mod ledger;
 }
 
 use std::{fs, path::Path};
 
-use harness::daemon::{Daemon, Home};
+use harness::{
+    daemon::{Daemon, Home},
+    ledger,
+};
 use serde_json::Value;
 
 /// A source that numbers its messages for ever, and a sink that writes them down.
@@ -47,11 +51,7 @@ const SOURCE: &str = "/sources/numbers";
 
 /// The numbers in a ledger, in the order in which they were written.
 fn written(home: &Home, ledger: &str) -> Vec<u64> {
-    let text = fs::read_to_string(home.path().join(ledger)).unwrap_or_default();
-    let whole = text.lines().filter(|line| line.ends_with('.'));
-    whole
-        .filter_map(|line| line.split(' ').nth(3)?.parse().ok())
-        .collect()
+    ledger::numbers(&home.path().join(ledger))
 }
 
 fn has_status(status: &'static str) -> impl Fn(&Value) -> bool {
@@ -67,11 +67,7 @@ async fn finish(home: &Home, daemon: &Daemon, ledger: &str) -> u64 {
     let sent = daemon.stats("numbers").await["messages_sent"]
         .as_u64()
         .unwrap();
-    let acked = fs::read_to_string(home.path().join("acked")).unwrap();
-    let last = acked.lines().rfind(|line| line.ends_with('.')).unwrap();
-    let last: u64 = last.split(' ').next().unwrap().parse().unwrap();
-    let until = last.max(sent) + 3000;
-    fs::write(home.path().join("until"), until.to_string()).unwrap();
+    let until = ledger::end_soon(home.path(), sent);
     let deadline = tokio::time::Instant::now() + harness::daemon::PATIENCE;
     while written(home, ledger).iter().max() != Some(&(until - 1)) {
         assert!(
@@ -147,10 +143,8 @@ async fn a_poll_that_waits_is_ended_by_a_pause_and_goes_on_afterwards() {
         ("pause", "paused", "restart"),
     ] {
         // The source waits for ever for something to offer.
-        write(&home.path().join("source_deed"), "wait");
-        until_still(&daemon, "numbers", "messages_sent").await;
+        once(&home.path().join("source_deed"), "wait").await;
         daemon.ask(SOURCE, command, then).await;
-        fs::remove_file(home.path().join("source_deed")).unwrap();
         daemon.ask(SOURCE, back, "running").await;
         let sent = daemon.stats("numbers").await["messages_sent"].as_u64();
         let met = at_least("messages_sent", sent.unwrap() + 100);
@@ -163,7 +157,8 @@ async fn a_poll_that_waits_is_ended_by_a_pause_and_goes_on_afterwards() {
 
 #[tokio::test]
 async fn a_batch_that_is_tried_again_is_parked_by_a_pause() {
-    let home = Home::new(&CONFIG.replace(
+    let config = CONFIG.replace("consume_timeout = \"1s\"", "consume_timeout = \"1h\"");
+    let home = Home::new(&config.replace(
         "[sinks.lines]\n",
         "[sinks.lines]\nretry.initial_backoff = \"1h\"\nretry.max_backoff = \"1h\"\n",
     ));
@@ -385,13 +380,12 @@ async fn a_sink_that_hangs_is_given_up_and_the_others_lose_nothing() {
     let met = at_least("messages_processed", 100);
     daemon.wait_for_stats("lines", met).await;
     // Its thread, which is the library's only one, never comes back.
-    write(&deed, "block");
+    once(&deed, "block").await;
     let hung = |connector: &Value| {
         let error = connector["last_error"]["message"].as_str();
         error.is_some_and(|error| error.starts_with("hung"))
     };
     daemon.wait_for("/sinks/neighbour", hung).await;
-    fs::remove_file(&deed).unwrap();
     // Each gets a fresh copy of the library.
     daemon
         .wait_for("/sinks/neighbour", has_status("running"))
@@ -416,14 +410,12 @@ async fn a_sink_that_hangs_takes_commands_and_follows_when_it_is_given_up() {
     let mut daemon = home.start().await;
     let met = at_least("messages_processed", 100);
     daemon.wait_for_stats("lines", met).await;
-    write(&deed, "block");
-    until_still(&daemon, "lines", "messages_processed").await;
+    once(&deed, "block").await;
     // Accepted while nothing answers.
     for command in ["pause", "resume", "stop", "start", "pause"] {
         let (status, answer) = daemon.post(&format!("{SINK}/{command}")).await;
         assert_eq!(status, 202, "{answer}");
     }
-    fs::remove_file(&deed).unwrap();
     daemon.wait_for(SINK, has_status("paused")).await;
     daemon.stderr().wait_for("error=hung: consume").await;
     daemon.ask(SINK, "resume", "running").await;
@@ -454,6 +446,10 @@ health = "DEED"
 
 async fn with_health(deed: &str, action: &str) -> (Home, Daemon) {
     let scripted = SCRIPTED.replace("DEED", deed);
+    let scripted = match deed {
+        "wait" => scripted,
+        _ => scripted.replace("timeout = \"50ms\"", "timeout = \"1h\""),
+    };
     let action = format!("failures = 2, action = \"{action}\"");
     let scripted = scripted.replace("failures = 2", &action);
     let home = Home::new(&format!("{CONFIG}{scripted}"));
@@ -513,8 +509,7 @@ async fn past_its_deadline_the_end_is_forced_and_a_second_signal_ends_at_once() 
         let met = at_least("messages_processed", 1);
         daemon.wait_for_stats("lines", met).await;
         // From here on the sink waits in the middle of a batch.
-        write(&home.path().join("sink_deed"), "wait");
-        until_still(&daemon, "lines", "messages_processed").await;
+        once(&home.path().join("sink_deed"), "wait").await;
         daemon.signal(rustix::process::Signal::TERM);
         daemon
             .stderr()
@@ -535,14 +530,13 @@ async fn past_its_deadline_the_end_is_forced_and_a_second_signal_ends_at_once() 
     }
 }
 
-/// Waits until a count stands still while fifty looks are taken at the daemon: what was under way has ended.
-async fn until_still(daemon: &Daemon, key: &str, count: &str) {
-    let mut looks = 0;
-    let mut last = Value::Null;
-    while looks < 50 {
-        let now = daemon.stats(key).await[count].clone();
-        looks = if now == last { looks + 1 } else { 0 };
-        last = now;
+/// Lets a plugin do something in one call, and waits until it has begun with it.
+async fn once(deed: &Path, does: &str) {
+    write(deed, &format!("1 {does}"));
+    let deadline = tokio::time::Instant::now() + harness::daemon::PATIENCE;
+    while deed.exists() {
+        assert!(tokio::time::Instant::now() < deadline, "{does}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 

@@ -10,7 +10,8 @@ use std::{future::Future, time::Duration};
 
 use futures_util::future::join_all;
 use harness::plugin::{
-    HASTE, PATIENCE, Plugins, batch, everything, hasty_at, open_sink, open_source, patient, text_of,
+    HASTE, PATIENCE, Plugins, batch, everything, failed_in, hasty_at, open_sink, open_source,
+    patient, text_of,
 };
 use iggy_connectors::{
     config::spec::Direction,
@@ -114,10 +115,7 @@ async fn a_blocked_worker_thread_is_hung_and_a_fresh_copy_goes_on() {
         let sink = open_sink(&library, &json!({}), hasty_at("consume"))
             .await
             .unwrap();
-        let failure = sink
-            .consume(batch(["block"]), Rank::First)
-            .await
-            .unwrap_err();
+        let failure = failed_in(&sink, "block").await;
         assert_eq!(failure.kind, FailureKind::Hung, "{failure}");
         let refused = open_sink(&library, &json!({}), patient())
             .await

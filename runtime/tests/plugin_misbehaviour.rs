@@ -9,7 +9,9 @@ mod harness {
 
 use std::time::Duration;
 
-use harness::plugin::{Plugins, batch, everything, hasty_at, open_sink, open_source, patient};
+use harness::plugin::{
+    Plugins, batch, everything, failed_in, hasty_at, open_sink, open_source, patient,
+};
 use iggy_connectors::{
     config::spec::Deadlines,
     pipeline::{
@@ -320,10 +322,7 @@ async fn a_panic_while_a_cancelled_call_is_dropped_is_a_failure() {
     let sink = open_sink(&library, &json!({}), hasty_at("consume"))
         .await
         .unwrap();
-    let failure = sink
-        .consume(batch(["panic_when_dropped"]), Rank::First)
-        .await
-        .unwrap_err();
+    let failure = failed_in(&sink, "panic_when_dropped").await;
     assert_eq!(failure.kind, FailureKind::Panicked, "{failure}");
     assert!(!library.is_quarantined());
 }

@@ -47,6 +47,10 @@ async fn metrics_say_what_the_statistics_say_in_both_formats() {
     daemon
         .wait_for_stats("stdout", |stats| stats["messages_processed"] == 100)
         .await;
+    // A source counts what it has sent once its state is saved.
+    daemon
+        .wait_for_stats("random", |stats| stats["messages_sent"] == 100)
+        .await;
     let (format, text) = metrics(&daemon, "text/plain").await;
     assert!(format.starts_with("text/plain; version=0.0.4"), "{format}");
     let sink = "{connector_key=\"stdout\",connector_type=\"sink\"}";

@@ -110,7 +110,7 @@ class Daemon:
 def run(daemon, schemathesis):
     """Its exit code, and what it printed."""
     command = [schemathesis, "--config-file", daemon.path("schemathesis.toml"), "run", f"{daemon.url}/openapi.json"]
-    command += ["--max-examples", "25", "--seed", "1", "--no-color"]
+    command += ["--request-timeout", "60", "--max-examples", "25", "--seed", "1", "--no-color"]
     done = subprocess.run(
         command,
         cwd=daemon.folder.name,

@@ -4,6 +4,7 @@ Prometheus' own tool reads the metrics.
 usage: telemetry.py DAEMON COLLECTOR PROMTOOL
 """
 
+import json
 import os
 import pathlib
 import re
@@ -45,6 +46,25 @@ def reserve_port():
     return reserved
 
 
+def wait_until(look):
+    """What is seen at last; None when nothing is."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    return None
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+    except ConnectionRefusedError:
+        return False
+
+
 class Process:
     """A process whose output can be waited for; interrupted at the end."""
 
@@ -56,13 +76,7 @@ class Process:
             )
 
     def wait_for(self, pattern):
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < deadline:
-            found = re.search(pattern, self.log.read_text())
-            if found:
-                return found
-            time.sleep(0.02)
-        return None
+        return wait_until(lambda: re.search(pattern, self.log.read_text()))
 
     def interrupt(self):
         self.process.send_signal(signal.SIGINT)
@@ -80,6 +94,8 @@ def judge_collector(score, daemon, collector, transport):
             + ["--otlp-grpc-endpoint", f"127.0.0.1:{grpc}", "--otlp-http-endpoint", f"127.0.0.1:{http}"]
             + ["--debug-log", "traces", "--debug-log", "logs", "--debug-log-verbosity", "detailed"],
         )
+        for port in (grpc, http):
+            score.judge(f"{transport}: the collector listens at {port}", wait_until(lambda: listens(port)), collecting.log.read_text())
         endpoint = f"http://127.0.0.1:{grpc if transport == 'grpc' else http}"
         (folder / "config.toml").write_text(CONFIG)
         running = start_daemon(
@@ -94,7 +110,7 @@ def judge_collector(score, daemon, collector, transport):
                 "IGGY_CONNECTORS_TELEMETRY_TRACES_ENDPOINT": endpoint,
             },
         )
-        running.wait_for("the source has ended")
+        everything_is_sent(running)
         code = running.interrupt()
         score.judge(f"{transport}: the daemon ends well", code == 0, running.log.read_text())
         for what, pattern in [
@@ -114,8 +130,7 @@ def judge_metrics(score, daemon, promtool):
         folder = pathlib.Path(name)
         (folder / "config.toml").write_text(CONFIG)
         running = start_daemon(folder, daemon, {})
-        running.wait_for("the source has ended")
-        api = running.wait_for(r"management API on (http://\S+)").group(1)
+        api = everything_is_sent(running)
         with urllib.request.urlopen(f"{api}/metrics") as reply:
             text = reply.read()
         checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=DEADLINE_SECONDS)
@@ -129,6 +144,19 @@ def judge_metrics(score, daemon, promtool):
 def start_daemon(folder, daemon, environment):
     addresses = {"IGGY_CONNECTORS_HTTP_ADDRESS": "127.0.0.1:0", "IGGY_CONNECTORS_IGGY_ADDRESS": "127.0.0.1:0"}
     return Process(folder, "daemon", [daemon], {**addresses, **environment})
+
+
+def everything_is_sent(running):
+    """Waits until the source has sent all that it has. Returns the address of the API."""
+    api = running.wait_for(r"management API on (http://\S+)").group(1)
+
+    def is_sent():
+        with urllib.request.urlopen(f"{api}/stats") as reply:
+            connectors = json.load(reply)["connectors"]
+        return any(connector["key"] == "random" and connector["messages_sent"] == 100 for connector in connectors)
+
+    assert wait_until(is_sent), running.log.read_text()
+    return api
 
 
 def main():

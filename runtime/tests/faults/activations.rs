@@ -12,8 +12,9 @@ use super::{
     harness::{
         broker::Topic,
         daemon::{Daemon, PATIENCE},
+        ledger::{self, Entry},
     },
-    oracle::{self, Entry, Verdict},
+    oracle::{self, Verdict},
     run::Run,
 };
 
@@ -244,11 +245,11 @@ impl Stage {
     }
 
     fn acks(&self) -> Vec<u64> {
-        oracle::acks(&self.flow.acked_file())
+        ledger::acks(&self.flow.acked_file())
     }
 
     fn ledger(&self, connector: usize) -> Vec<Entry> {
-        oracle::ledger(&self.flow.home.path().join(CONNECTORS[connector]))
+        ledger::entries(&self.flow.home.path().join(CONNECTORS[connector]))
     }
 
     /// Where a folder keeps the choice from being written down.
@@ -442,7 +443,11 @@ fn document(base: &Value, connector: usize, version: usize) -> Value {
     }
     if let Some((entry, deed)) = VERSIONS[version].split_once(' ') {
         plugin[entry] = deed.into();
-        document[format!("{entry}_timeout")] = "500ms".into();
+        if deed == "wait" {
+            // That of a close bounds the drain as well.
+            let limit = if entry == "close" { "5s" } else { "2s" };
+            document[format!("{entry}_timeout")] = limit.into();
+        }
     }
     document
 }

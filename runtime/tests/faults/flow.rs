@@ -15,8 +15,9 @@ use super::{
         broker::{Topic, client, eventually},
         broker_process::BrokerProcess,
         daemon::{Daemon, Home, PATIENCE},
+        ledger,
     },
-    oracle::{self, Verdict},
+    oracle::Verdict,
 };
 
 /// The source's and the sink's keys in the configuration.
@@ -97,6 +98,7 @@ pub struct Flow {
     pub topic: Topic,
     pub partitions: u32,
     batch: u64,
+    has_sink: bool,
 }
 
 impl Flow {
@@ -122,6 +124,7 @@ impl Flow {
             topic,
             partitions: setup.partitions,
             batch: setup.batch,
+            has_sink: setup.has_sink,
         }
     }
 
@@ -150,7 +153,7 @@ impl Flow {
     }
 
     pub fn acked(&self) -> u64 {
-        oracle::acked(&self.acked_file())
+        ledger::acked(&self.acked_file())
     }
 
     pub fn state_file(&self) -> PathBuf {
@@ -161,7 +164,7 @@ impl Flow {
 
     /// Waits until so many more bytes were written down: by the sink if there is one, else by the source.
     pub async fn progress(&self, bytes: u64) {
-        let path = match self.ledger().exists() {
+        let path = match self.has_sink {
             true => self.ledger(),
             false => self.acked_file(),
         };
@@ -176,7 +179,7 @@ impl Flow {
 
     /// Waits until the sink has written so many lines.
     pub async fn written(&self, lines: usize) {
-        self.until(LONG, || oracle::ledger(&self.ledger()).len() >= lines)
+        self.until(LONG, || ledger::entries(&self.ledger()).len() >= lines)
             .await;
     }
 
@@ -187,7 +190,7 @@ impl Flow {
                 Instant::now() < deadline,
                 "no progress: {} acknowledged, {} written",
                 self.acked(),
-                oracle::ledger(&self.ledger()).len()
+                ledger::entries(&self.ledger()).len()
             );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -208,9 +211,14 @@ impl Flow {
 
     /// Makes the source end so many messages beyond what was acknowledged, beside a running daemon, and returns where.
     pub fn end_after(&self, messages: u64) -> u64 {
-        let end = self.acked() + messages;
-        self.end_at(end);
-        end
+        loop {
+            let end = self.acked() + messages;
+            self.end_at(end);
+            // At most four batches are under way. Otherwise it may have gone past the end before it could read it.
+            if self.acked() + 4 * self.batch <= end {
+                return end;
+            }
+        }
     }
 
     /// Lets a source that has ended at a number go on.
@@ -315,11 +323,7 @@ impl Flow {
 
     /// What the sink has written, by partition and offset.
     pub fn taken(&self) -> Vec<(u32, u64)> {
-        let entries = oracle::ledger(&self.ledger());
-        entries
-            .into_iter()
-            .map(|entry| (entry.partition, entry.offset))
-            .collect()
+        ledger::places(&self.ledger())
     }
 
     /// Whether every number below `end` stands in the topic.
@@ -369,6 +373,8 @@ const HEAD: &str = "[http]\naddress = \"127.0.0.1:0\"\n";
 pub fn home(address: &str, connectors: &str) -> Home {
     let mut home = Home::new(&format!("[http]\naddress = \"127.0.0.1:0\"\n{connectors}"));
     home.set("IGGY_CONNECTORS_IGGY_ADDRESS", address);
+    // An answer that a machine that does much else is late with would be a fault of its own.
+    home.set("IGGY_CONNECTORS_IGGY_REQUEST_TIMEOUT", "30s");
     home
 }
 

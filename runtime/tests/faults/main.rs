@@ -12,6 +12,7 @@ mod harness {
     pub mod broker_process;
     pub mod daemon;
     pub mod gate;
+    pub mod ledger;
     pub mod port;
 }
 

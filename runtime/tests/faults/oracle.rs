@@ -1,9 +1,8 @@
 //! What is compared: the numbers that must have arrived, and those that did. It knows nothing of how they came there.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::harness::ledger::Entry;
 
 /// How a comparison ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,52 +72,6 @@ fn rewound(sequence: impl IntoIterator<Item = u64>) -> u64 {
     longest
 }
 
-/// One line of a sink's ledger.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    pub topic: String,
-    pub partition: u32,
-    pub offset: u64,
-    pub id: String,
-    /// The token of the sink that wrote it; empty when it has none.
-    pub writer: String,
-}
-
-/// Everything that a ledger sink has written. Lines that a kill has torn are left out: what they said was not delivered.
-pub fn ledger(path: &Path) -> Vec<Entry> {
-    let text = std::fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    text.lines().filter_map(entry).collect()
-}
-
-fn entry(line: &str) -> Option<Entry> {
-    let fields: Vec<_> = line.split(' ').collect();
-    let (topic, partition, offset, id, writer) = match fields[..] {
-        [topic, partition, offset, id, "."] => (topic, partition, offset, id, ""),
-        [topic, partition, offset, id, writer, "."] => (topic, partition, offset, id, writer),
-        _ => return None,
-    };
-    Some(Entry {
-        topic: topic.to_owned(),
-        partition: partition.parse().ok()?,
-        offset: offset.parse().ok()?,
-        id: id.to_owned(),
-        writer: writer.to_owned(),
-    })
-}
-
-/// The number up to which a ledger source's messages were acknowledged.
-pub fn acked(path: &Path) -> u64 {
-    acks(path).into_iter().max().unwrap_or(0)
-}
-
-/// Every number that a source has written down. A line that a kill has torn is left out.
-pub fn acks(path: &Path) -> Vec<u64> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let numbers = text.lines().filter_map(|line| line.strip_suffix(" ."));
-    numbers.filter_map(|number| number.parse().ok()).collect()
-}
-
 /// Fails when a partition's messages came in another order than they stand in it, repetitions left out.
 pub fn assert_ordered(entries: &[Entry]) {
     let mut last: HashMap<(&str, u32), u64> = HashMap::new();
@@ -176,18 +129,6 @@ fn the_oracle_measures_how_much_came_again_at_once() {
     assert_eq!(rewound([0, 1, 2, 3, 4, 2, 3, 2, 3, 4, 5]), 3);
     let verdict = Verdict::of(0..3, [0, 1, 2, 1, 2]).in_partitions([vec![0, 2, 2], vec![1, 1]]);
     assert_eq!((verdict.duplicated, verdict.at_once), (2, 1));
-}
-
-#[test]
-fn the_oracle_does_not_count_torn_lines() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("ledger");
-    let text = "t 0 1 a .\nt 0 2 b\nt 0 2 b .\nt 0 3t 0 3 c .\n\nt 1 0 d";
-    std::fs::write(&path, text).unwrap();
-    let ids: Vec<_> = ledger(&path).into_iter().map(|entry| entry.id).collect();
-    assert_eq!(ids, ["a", "b"]);
-    std::fs::write(&path, "3 .\n11\n5 .\n").unwrap();
-    assert_eq!(acked(&path), 5);
 }
 
 #[test]

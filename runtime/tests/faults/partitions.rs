@@ -2,6 +2,7 @@
 
 use super::{
     flow::{Flow, Server, Setup},
+    harness::ledger,
     oracle::{self, Verdict},
     run::Run,
 };
@@ -42,7 +43,7 @@ async fn what_holds_up_one_partition_holds_up_no_other() {
         assert!(flow.taken().iter().all(|(partition, _)| *partition != HELD));
         std::fs::remove_file(hold).unwrap();
         flow.drained(&daemon).await;
-        oracle::assert_ordered(&oracle::ledger(&flow.ledger()));
+        oracle::assert_ordered(&ledger::entries(&flow.ledger()));
         total = total.and(flow.of_sink().await);
         run.tried();
         daemon.interrupt().await;

@@ -8,8 +8,9 @@ use super::{
         broker::{Topic, client, eventually, text},
         daemon::Daemon,
         gate::{Gate, Request},
+        ledger,
     },
-    oracle::{self, Verdict},
+    oracle::Verdict,
     run::Run,
 };
 use iggy::prelude::{
@@ -73,7 +74,7 @@ async fn send(topic: &Topic, count: u64, is_poison: impl Fn(u64) -> bool) {
 
 /// The payloads in the topic, and those that were delivered or stand in a dead letter.
 async fn verdict(flow: &Flow, letters: &Topic) -> Verdict {
-    let mut came: Vec<_> = oracle::ledger(&flow.ledger())
+    let mut came: Vec<_> = ledger::entries(&flow.ledger())
         .into_iter()
         .map(|entry| entry.id)
         .collect();
@@ -115,7 +116,7 @@ async fn one_poison_message_among_a_thousand_becomes_the_only_dead_letter() {
         assert_eq!(letter.payload, original.payload);
         let kept = letter.user_headers.as_ref().unwrap();
         assert!(kept.starts_with(original.user_headers.as_ref().unwrap()));
-        let ids: BTreeSet<_> = oracle::ledger(&flow.ledger())
+        let ids: BTreeSet<_> = ledger::entries(&flow.ledger())
             .into_iter()
             .map(|entry| entry.id)
             .collect();
@@ -135,7 +136,7 @@ async fn stopped(flow: &Flow, letters: &Topic, daemon: &Daemon) {
     assert_balanced(&stats);
     let stored = flow.topic.stored(GROUP, 0).await;
     let settled = stored.map_or(0, |offset| offset as usize + 1);
-    let mut came: BTreeSet<_> = oracle::ledger(&flow.ledger())
+    let mut came: BTreeSet<_> = ledger::entries(&flow.ledger())
         .into_iter()
         .map(|entry| entry.id)
         .collect();

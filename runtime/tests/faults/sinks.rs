@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     flow::{Flow, GROUP, SINK, SOURCE, Server, Setup, counted},
-    harness::{daemon::Daemon, gate::Gate},
+    harness::{daemon::Daemon, gate::Gate, ledger},
     oracle::{self, Verdict},
     run::Run,
 };
@@ -65,7 +65,7 @@ async fn what_fails_for_the_moment_arrives_in_order_and_before_its_offset() {
         // However often it was handed over.
         counted(&daemon, SOURCE, end).await;
         counted(&daemon, SINK, end).await;
-        oracle::assert_ordered(&oracle::ledger(&flow.ledger()));
+        oracle::assert_ordered(&ledger::entries(&flow.ledger()));
         run.tried();
         total = total
             .and(flow.of_source(end).await)
@@ -82,7 +82,7 @@ pub async fn assert_offsets_behind(flow: &Flow) {
     for partition in 0..flow.partitions {
         stored.insert(partition, flow.topic.stored(GROUP, partition).await);
     }
-    let delivered = oracle::delivered(&oracle::ledger(&flow.ledger()));
+    let delivered = oracle::delivered(&ledger::entries(&flow.ledger()));
     for (partition, stored) in stored {
         let next = stored.map_or(0, |offset| offset + 1);
         let delivered = delivered.get(&partition).copied().unwrap_or(0);

@@ -83,8 +83,10 @@ async fn a_state_that_cannot_be_used_stops_its_source_and_is_left_as_it_is() {
             said.contains(says) && said.contains(path.file_name().unwrap().to_str().unwrap()),
             "{name}: {said}"
         );
+        daemon
+            .wait_for_stats(SINK, |stats| stats["status"] == "running")
+            .await;
         flow.drained(&daemon).await;
-        assert_eq!(daemon.stats(SINK).await["status"], "running", "{name}");
         daemon.interrupt().await;
         assert_eq!(fs::read(&path).ok(), before, "{name}: the file was changed");
         assert_eq!(

@@ -7,9 +7,9 @@ use rustix::process::Signal;
 
 use super::{
     flow::{Flow, SOURCE, Server, Setup, ask, at_rest},
-    harness::gate::Request,
+    harness::{gate::Request, ledger},
     havoc::Havoc,
-    oracle::{self, Verdict},
+    oracle::Verdict,
     run::Run,
 };
 
@@ -32,7 +32,7 @@ async fn what_was_acknowledged_before_a_kill_is_there() {
     // The requests that wait are still answered.
     ask(&daemon, &format!("/sources/{SOURCE}"), "pause", "paused").await;
     at_rest(&daemon, SOURCE).await;
-    let acked = oracle::acks(&flow.acked_file());
+    let acked = ledger::acks(&flow.acked_file());
     let verdict = Verdict::of(acked, flow.numbers().await);
     run.finish("", &verdict, rounds * WAITING);
     daemon.interrupt().await;
@@ -58,6 +58,6 @@ async fn what_was_sent_before_a_stop_is_there_once() {
         assert_eq!(status.code(), Some(0), "{}", daemon.stderr().text());
         run.tried();
     }
-    let sent = oracle::acks(&flow.acked_file());
+    let sent = ledger::acks(&flow.acked_file());
     run.finish("", &Verdict::of(sent, flow.numbers().await), 0);
 }

@@ -1,10 +1,10 @@
 //! A broker for tests: the embedded one in a temporary directory, or the server at `IGGY_TEST_ADDRESS` (its user `iggy` with
 //! password `iggy`) where a test needs nothing special. Topics get names of their own, so that tests may share a server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iggy::prelude::*;
-use iggy_connector_broker::{Config, Handle};
+use iggy_connector_broker::{Config, Error, Handle};
 use iggy_connector_message::Schema;
 use iggy_connectors::config::spec;
 use secrecy::SecretString;
@@ -106,7 +106,17 @@ impl Home {
             ..Config::default()
         };
         adjust(&mut config);
-        let handle = iggy_connector_broker::Broker::start(config).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let handle = loop {
+            match iggy_connector_broker::Broker::start(config.clone()).await {
+                Ok(handle) => break handle,
+                // A process that another test is starting has a copy of what the last one listened at, for a moment.
+                Err(Error::Listen { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        };
         Broker {
             address: handle.address().to_string(),
             embedded: Some((handle, self)),
@@ -154,10 +164,11 @@ impl Topic {
         }
     }
 
-    /// All messages of a partition.
+    /// All messages of a partition as it is when they are asked for.
     pub async fn read(&self, partition: u32) -> Vec<IggyMessage> {
         let consumer = Consumer::new(Identifier::named("test").unwrap());
         let mut found: Vec<IggyMessage> = Vec::new();
+        let mut end = None;
         loop {
             let next = found.last().map_or(0, |message| message.header.offset + 1);
             let polled = self
@@ -173,7 +184,10 @@ impl Topic {
                 )
                 .await
                 .unwrap();
-            if polled.messages.is_empty() {
+            let end = *end.get_or_insert(polled.current_offset);
+            let is_last = |message: &IggyMessage| message.header.offset >= end;
+            if polled.messages.is_empty() || polled.messages.last().is_some_and(is_last) {
+                found.extend(polled.messages);
                 return found;
             }
             found.extend(polled.messages);

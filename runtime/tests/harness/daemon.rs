@@ -64,18 +64,19 @@ impl Home {
     fn within(dir: TempDir, config: &str) -> Self {
         let file = dir.path().join("config.toml");
         std::fs::write(&file, config).unwrap();
-        let env = [
-            ("IGGY_CONNECTORS_HTTP_ADDRESS", "127.0.0.1:0"),
-            ("IGGY_CONNECTORS_IGGY_ADDRESS", "127.0.0.1:0"),
-        ];
-        Self {
+        let mut home = Self {
             dir,
             config: file,
-            env: env
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            env: Vec::new(),
             launcher: Vec::new(),
+        };
+        home.set("IGGY_CONNECTORS_HTTP_ADDRESS", "127.0.0.1:0");
+        home.set("IGGY_CONNECTORS_IGGY_ADDRESS", "127.0.0.1:0");
+        if !config.contains("shutdown_timeout") {
+            // A machine that does much else is given time for an end in order.
+            home.set("IGGY_CONNECTORS_RUNTIME_SHUTDOWN_TIMEOUT", "45s");
         }
+        home
     }
 
     pub fn path(&self) -> &Path {

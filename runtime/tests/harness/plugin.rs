@@ -14,7 +14,9 @@ use bytes::Bytes;
 use iggy_connector_message::{Schema, TopicMetadata};
 use iggy_connectors::{
     config::spec::{Deadlines, Direction},
-    pipeline::{Batch, Failure, FlushReason, FlushRequest, Message},
+    pipeline::{
+        Batch, Failure, FailureKind, FlushReason, FlushRequest, Message, Rank, SinkPlugin as _,
+    },
     plugin::{self, Library, LoadError, Registry},
 };
 use serde_json::Value;
@@ -162,6 +164,19 @@ pub fn everything() -> FlushRequest {
         reason: FlushReason::Stop,
         partition: None,
     }
+}
+
+/// How a sink fails in a message that says what to do. A call that is cancelled before the plugin has begun with it has done nothing, and
+/// is made again.
+pub async fn failed_in(sink: &plugin::Sink, message: &str) -> Failure {
+    for _ in 0..100 {
+        let failed = sink.consume(batch([message]), Rank::First).await;
+        let failure = failed.expect_err("a failure");
+        if failure.kind != FailureKind::Transient {
+            return failure;
+        }
+    }
+    panic!("the plugin never began with {message}");
 }
 
 /// A batch of text messages.

@@ -106,10 +106,12 @@ impl ConfigService {
         self.runtime = Some(runtime);
     }
 
-    /// Ends it at once, whatever it was answering.
+    /// Ends it at once, whatever it was answering. Nobody can reach it afterwards.
     pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // A runtime does not wait within another one.
+            let ending = std::thread::spawn(|| runtime.shutdown_timeout(PATIENCE));
+            ending.join().unwrap();
         }
     }
 

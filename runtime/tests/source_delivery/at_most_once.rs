@@ -23,8 +23,12 @@ async fn nothing_comes_twice_and_what_is_lost_is_counted() {
         .wait_for_stats(SOURCE, |stats| stats["messages_failed"].as_u64() > Some(0))
         .await;
     gate.refuse(None);
+    // It stands still while it is told where to end.
+    let path = format!("/sources/{SOURCE}");
+    daemon.ask(&path, "pause", "paused").await;
     let end = site.acked() + 100;
     site.end_at(end);
+    daemon.ask(&path, "resume", "running").await;
     site.acked_to(end, &daemon).await;
     let [produced, sent, failed] = at_rest(&daemon).await;
     assert_eq!(produced, end);

@@ -52,7 +52,7 @@ async fn a_batch_is_handed_out_as_soon_as_it_is_full() {
 async fn what_came_in_time_is_one_batch() {
     let broker = Broker::start().await;
     let topic = broker.topic(1).await;
-    let wait = Duration::from_millis(1_500);
+    let wait = Duration::from_secs(5);
     let mut reader = Reader::start(&broker.iggy(), &[input(&topic, wait)]).await;
     for part in 0..3 {
         topic.send(0, numbered(part * 10..(part + 1) * 10)).await;

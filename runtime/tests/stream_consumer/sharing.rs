@@ -221,15 +221,15 @@ async fn a_member_without_partitions_takes_over_when_the_other_is_gone() {
 
 #[tokio::test]
 async fn a_consumer_that_waits_for_its_sink_stays_a_member() {
-    let broker = Broker::embedded(|config| config.idle_member = Duration::from_secs(8)).await;
+    let broker = Broker::embedded(|config| config.idle_member = Duration::from_secs(12)).await;
     let topic = broker.topic(1).await;
     topic.send(0, numbered(0..500)).await;
     let proxy = Proxy::start(broker.address()).await;
     let mut reader = Reader::start(&iggy_at(&proxy.address()), &[topic.input(GROUP)]).await;
     let taken = reader.next().await;
-    // Nothing is taken any more. So many bytes are three signs of life; without any the member would be gone after the second.
+    // Nothing is taken any more. So many bytes are four signs of life; without any the member would be gone after the third.
     let passed = proxy.passed();
-    eventually(true, async || proxy.passed() > passed + 1_500).await;
+    eventually(true, async || proxy.passed() > passed + 2_000).await;
     assert_eq!(topic.members(GROUP).await, 1);
     reader.settle(&taken).await;
     eventually(Some(99), async || topic.stored(GROUP, 0).await).await;

@@ -55,6 +55,7 @@ impl Ground {
         let broker = Broker::embedded(|_| ()).await;
         let mut home = Home::in_memory("");
         home.set("IGGY_CONNECTORS_IGGY_ADDRESS", broker.address());
+        home.set("RUST_LOG", "info,iggy_connectors::api::restart=debug");
         for direction in [Direction::Sink, Direction::Source] {
             copy(direction, &home.path().join(library(direction)));
         }

@@ -42,7 +42,6 @@ impl Trial<'_> {
                 }
             }
         }
-        self.has_restarted = false;
         for subject in &mut self.subjects {
             let is_told = subject.is_told("open_deed");
             let opens = match subject.model.opens {

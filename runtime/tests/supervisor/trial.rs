@@ -21,8 +21,6 @@ pub struct Trial<'a> {
     pub(super) subjects: [Subject; 2],
     /// What was in flight when the daemon was killed comes again.
     pub(super) repeats: bool,
-    /// What is active may be looked for yet.
-    pub(super) has_restarted: bool,
 }
 
 impl<'a> Trial<'a> {
@@ -35,7 +33,6 @@ impl<'a> Trial<'a> {
             ground,
             subjects: [sink, source],
             repeats: false,
-            has_restarted: false,
         }
     }
 
@@ -106,17 +103,21 @@ impl<'a> Trial<'a> {
         let model = &self.of(of).model;
         let (active, version) = (model.active(), model.version);
         if active == version {
-            self.has_restarted = true;
-            return self.request(of, Request::Restart).await;
+            let told = "restarted with the active version";
+            let before = self.told(of, told);
+            self.request(of, Request::Restart).await;
+            // What becomes the active version from now on is not taken.
+            return eventually(true, async || self.told(of, told) > before).await;
         }
         self.unhang(of);
-        let before = self.untaken(of);
+        let untaken = "restarted with the version that it has";
+        let before = self.told(of, untaken);
         self.request(of, Request::Restart).await;
         let mut has_taken = false;
         eventually(true, async || {
             let path = self.of(of).path.clone();
             has_taken = self.ground.daemon.get(&path).await["config_version"] == active;
-            has_taken || self.untaken(of) > before
+            has_taken || self.told(of, untaken) > before
         })
         .await;
         let model = &mut self.of(of).model;
@@ -130,13 +131,11 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// How often it was told that a restart could not take the active version.
-    fn untaken(&mut self, of: Direction) -> usize {
+    /// How often this was told of a connector.
+    fn told(&mut self, of: Direction, what: &str) -> usize {
         let connector = format!("connector={} `{}` ", of.name(), self.of(of).key);
         let lines = self.ground.daemon.stderr().all();
-        let told = |line: &&String| {
-            line.contains("restarted with the version that it has") && line.contains(&connector)
-        };
+        let told = |line: &&String| line.contains(what) && line.contains(&connector);
         lines.iter().filter(told).count()
     }
 
@@ -150,7 +149,6 @@ impl<'a> Trial<'a> {
     }
 
     pub(super) async fn store(&mut self, of: Direction, candidate: Candidate) -> u32 {
-        self.outlast_restarts().await;
         let daemon = self.ground.daemon.clone();
         let subject = self.of(of);
         let number = subject.model.next();
@@ -158,13 +156,6 @@ impl<'a> Trial<'a> {
         assert_eq!(stored, number, "versions are numbered one after another");
         subject.model.versions.insert(number, candidate);
         number
-    }
-
-    /// A restart does not take what becomes the active version after it.
-    async fn outlast_restarts(&mut self) {
-        if self.has_restarted {
-            self.settle().await;
-        }
     }
 
     /// One of the versions that there are.
@@ -239,7 +230,6 @@ impl<'a> Trial<'a> {
     }
 
     pub(super) async fn choose(&mut self, of: Direction, version: u32) {
-        self.outlast_restarts().await;
         let path = format!("{}/configs/active?restart=false", self.of(of).path);
         let wanted = json!({ "version": version });
         let chosen = self.ground.daemon.send(Method::PUT, &path, Some(&wanted));

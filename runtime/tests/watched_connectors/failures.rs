@@ -20,7 +20,8 @@ async fn a_version_that_does_not_open_is_tried_again_until_it_does() {
         writes(home, &daemon, "old").await;
         let deed = home.path().join("deed");
         fs::write(&deed, "fatal").unwrap();
-        watched.write(
+        // In one step: what is cut off is told as well.
+        watched.rename(
             "lines.toml",
             &format!("{}open_deed = \"deed\"\n", with("new")),
         );

@@ -37,13 +37,8 @@ async fn files_that_come_change_and_go_are_followed_without_loss_or_repetition()
     // A pause is the operator's.
     ask(&daemon, "pause", "paused").await;
     watched.write("lines.toml", &sink("fourth"));
-    daemon.stderr().wait_for("version activated").await;
-    daemon
-        .wait_for(&format!("{PATH}/configs/active"), |active| {
-            active["plugin_config"]["ledger"] == "ledger"
-        })
-        .await;
-    assert_eq!(daemon.get(PATH).await["status"], "paused");
+    is_looked_at(&watched, &daemon).await;
+    has_status(&daemon, PATH, "paused").await;
     ask(&daemon, "resume", "running").await;
     writes(home, &daemon, "fourth").await;
 
@@ -145,7 +140,13 @@ async fn a_secret_that_is_replaced_in_its_file_is_taken() {
     let watched = Watched::new();
     let home = &watched.home;
     let secret = home.path().join("secret");
-    fs::write(&secret, "first").unwrap();
+    // In one step: half a secret, or none, is one as well.
+    let put = |text: &str| {
+        let beside = home.path().join("beside");
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, &secret).unwrap();
+    };
+    put("first");
     watched.write(
         "lines.toml",
         &sink(&format!("${{file:{}}}", secret.display())),
@@ -154,12 +155,12 @@ async fn a_secret_that_is_replaced_in_its_file_is_taken() {
     writes(home, &daemon, "first").await;
     is_looked_at(&watched, &daemon).await;
     assert_eq!(changes(&daemon), 0);
-    fs::write(&secret, "second").unwrap();
+    put("second");
     writes(home, &daemon, "second").await;
     fs::remove_file(&secret).unwrap();
     shows(&daemon, PATH, "secret").await;
     writes(home, &daemon, "second").await;
-    fs::write(&secret, "third").unwrap();
+    put("third");
     writes(home, &daemon, "third").await;
     nothing_is_lost_repeated_or_moved(home, &daemon).await;
     daemon.interrupt().await;

@@ -9,6 +9,7 @@ mod files;
 mod harness {
     #![expect(dead_code, reason = "each test binary uses a part of the harness")]
     pub mod daemon;
+    pub mod ledger;
     pub mod port;
     pub mod service;
 }

@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::harness::daemon::{Daemon, Home, PATIENCE};
+use super::harness::{
+    daemon::{Daemon, Home, PATIENCE},
+    ledger,
+};
 
 /// A source that numbers its messages until it is told to end; the sink that writes them down comes and changes later.
 pub const CONFIG: &str = r#"
@@ -33,7 +36,7 @@ key = "lines"
 version = 0
 enabled = true
 path = "libledger_sink"
-open_timeout = "2s"
+open_timeout = "20s"
 streams = [{{ stream = "s", topics = ["t"], schema = "raw" }}]
 
 [plugin_config]
@@ -85,7 +88,7 @@ impl Watched {
 pub fn document(token: &str) -> Value {
     json!({
         "path": "libledger_sink",
-        "open_timeout": "2s",
+        "open_timeout": "20s",
         "streams": [{ "stream": "s", "topics": ["t"], "schema": "raw" }],
         "plugin_config": { "ledger": "ledger", "token": token },
     })
@@ -93,12 +96,9 @@ pub fn document(token: &str) -> Value {
 
 /// The numbers in the ledger, and which token stands behind each.
 pub fn written(home: &Home) -> (Vec<u64>, Vec<String>) {
-    let text = fs::read_to_string(home.path().join("ledger")).unwrap_or_default();
-    let whole = text.lines().filter(|line| line.ends_with('.'));
-    let words = whole.map(|line| line.split(' ').collect::<Vec<_>>());
-    words
-        .filter(|words| words.len() == 6)
-        .map(|words| (words[3].parse::<u64>().unwrap(), words[4].to_owned()))
+    let written = ledger::entries(&home.path().join("ledger")).into_iter();
+    written
+        .map(|entry| (entry.id.parse::<u64>().unwrap(), entry.writer))
         .unzip()
 }
 

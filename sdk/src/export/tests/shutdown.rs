@@ -92,6 +92,14 @@ fn plugin_threads() -> usize {
     0
 }
 
+fn until(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{} threads", plugin_threads());
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn the_threads_end_and_what_they_ran_is_dropped() {
     let request = request(1, "{}", None);
@@ -112,18 +120,9 @@ fn the_threads_end_and_what_they_ran_is_dropped() {
     let poll: Call<ProducedBatch> = Call::make(|completion| unsafe {
         iggy_source_poll_v1(1, 1, &raw const wishes, completion)
     });
-    let begun = Instant::now();
-    while TICKS.load(Ordering::SeqCst) < 3 {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        std::thread::yield_now();
-    }
-    if cfg!(target_os = "linux") {
-        assert_eq!(
-            plugin_threads(),
-            2,
-            "as many as the first open asked for, by name"
-        );
-    }
+    until(|| TICKS.load(Ordering::SeqCst) >= 3);
+    // As many as the first open asked for. Each names itself once it runs.
+    until(|| !cfg!(target_os = "linux") || plugin_threads() == 2);
     assert!(!poll.has_ended());
 
     // SAFETY: the poll stands for an abandoned instance; no call but those below follows, and they do not reach the runtime.
@@ -135,7 +134,8 @@ fn the_threads_end_and_what_they_ran_is_dropped() {
         "an abandoned call completes all the same"
     );
     assert_eq!(DROPPED.load(Ordering::SeqCst), 2);
-    assert_eq!(plugin_threads(), 0);
+    // The system forgets a thread a little after it was joined.
+    until(|| plugin_threads() == 0);
     // SAFETY: a second time does nothing.
     assert_eq!(unsafe { iggy_connector_shutdown_v1(0) }, 1);
     // SAFETY: nothing is lent.
