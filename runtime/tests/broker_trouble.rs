@@ -396,24 +396,10 @@ async fn where_a_sink_begins_outlives_a_kill() {
 
 #[tokio::test]
 async fn what_expires_while_a_daemon_is_away_is_counted() {
-    let broker = Broker::embedded(|config| {
-        config.segment_size = 64 * 1024;
-        config.retention_interval = Duration::from_millis(20);
+    let (broker, topic) = Broker::trimming(|topic| {
+        topic.max_topic_size = Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024)));
     })
     .await;
-    let topic = broker.missing_topic().await;
-    topic.client.create_stream(&topic.stream).await.unwrap();
-    let options = TopicCreateOptions {
-        partitions_count: Some(1),
-        max_topic_size: Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024))),
-        ..TopicCreateOptions::default()
-    };
-    let stream = topic.stream_id();
-    topic
-        .client
-        .create_topic(&stream, &topic.name, &options)
-        .await
-        .unwrap();
     let site = Site::new(topic, broker.address(), "", "", "");
     let daemon = site.home.start().await;
     site.topic.send(0, numbered(0..20)).await;

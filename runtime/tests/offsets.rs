@@ -23,9 +23,7 @@ use harness::{
     proxy::Proxy,
     reader::Reader,
 };
-use iggy::prelude::{
-    IggyByteSize, MaxTopicSize, StreamClient as _, TopicClient as _, TopicCreateOptions,
-};
+use iggy::prelude::{IggyByteSize, MaxTopicSize};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -608,21 +606,10 @@ async fn a_reset_that_hangs_tells_whether_it_could_be_undone() {
 
 #[tokio::test]
 async fn a_place_that_has_expired_is_drawn_to_the_first_message_that_is_there() {
-    let broker = Broker::embedded(|config| {
-        config.segment_size = 64 * 1024;
-        config.retention_interval = Duration::from_millis(20);
+    let (broker, topic) = Broker::trimming(|topic| {
+        topic.max_topic_size = Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024)));
     })
     .await;
-    let topic = broker.missing_topic().await;
-    topic.client.create_stream(&topic.stream).await.unwrap();
-    let options = TopicCreateOptions {
-        partitions_count: Some(1),
-        max_topic_size: Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024))),
-        ..TopicCreateOptions::default()
-    };
-    let stream = topic.stream_id();
-    let created = topic.client.create_topic(&stream, &topic.name, &options);
-    created.await.unwrap();
     let filling = "x".repeat(1_000);
     for batch in 0..20 {
         let numbers = batch * 50..(batch + 1) * 50;

@@ -77,6 +77,18 @@ impl Broker {
         topic
     }
 
+    /// One that soon removes what is beyond a topic's limits, 64 KiB at once, and such a topic of one partition.
+    pub async fn trimming(limit: impl FnOnce(&mut TopicCreateOptions)) -> (Self, Topic) {
+        let broker = Self::embedded(|config| {
+            config.segment_size = 64 * 1024;
+            config.retention_interval = Duration::from_millis(20);
+        })
+        .await;
+        let topic = broker.missing_topic().await;
+        topic.create_with(1, limit).await;
+        (broker, topic)
+    }
+
     /// The names of a topic that does not exist.
     pub async fn missing_topic(&self) -> Topic {
         let client = client(&self.address).await;
@@ -126,15 +138,24 @@ impl Home {
 
 impl Topic {
     pub async fn create(&self, partitions: u32) {
+        self.create_with(partitions, |_| ()).await;
+    }
+
+    async fn create_with(&self, partitions: u32, limit: impl FnOnce(&mut TopicCreateOptions)) {
         self.client.create_stream(&self.stream).await.unwrap();
-        self.create_in_stream(partitions).await;
+        self.create_limited(partitions, limit).await;
     }
 
     pub async fn create_in_stream(&self, partitions: u32) {
-        let options = TopicCreateOptions {
+        self.create_limited(partitions, |_| ()).await;
+    }
+
+    async fn create_limited(&self, partitions: u32, limit: impl FnOnce(&mut TopicCreateOptions)) {
+        let mut options = TopicCreateOptions {
             partitions_count: Some(partitions),
             ..TopicCreateOptions::default()
         };
+        limit(&mut options);
         self.client
             .create_topic(&self.stream_id(), &self.name, &options)
             .await

@@ -190,23 +190,10 @@ async fn a_stored_offset_beyond_the_end_of_the_log_starts_over() {
 
 #[tokio::test]
 async fn expired_messages_are_left_behind() {
-    let broker = Broker::embedded(|config| {
-        config.segment_size = 64 * 1024;
-        config.retention_interval = Duration::from_millis(20);
+    let (broker, topic) = Broker::trimming(|topic| {
+        topic.max_topic_size = Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024)));
     })
     .await;
-    let topic = broker.missing_topic().await;
-    topic.client.create_stream(&topic.stream).await.unwrap();
-    let options = TopicCreateOptions {
-        partitions_count: Some(1),
-        max_topic_size: Some(MaxTopicSize::Custom(IggyByteSize::from(128 * 1024))),
-        ..TopicCreateOptions::default()
-    };
-    topic
-        .client
-        .create_topic(&topic.stream_id(), &topic.name, &options)
-        .await
-        .unwrap();
     let mut reader = Reader::start(&broker.iggy(), &[topic.input(GROUP)]).await;
     topic.send(0, numbered(0..100)).await;
     reader.take(100).await;
@@ -250,23 +237,10 @@ async fn expired_messages_are_left_behind() {
 
 #[tokio::test]
 async fn a_log_of_which_everything_expired_is_not_taken_for_a_new_one() {
-    let broker = Broker::embedded(|config| {
-        config.segment_size = 64 * 1024;
-        config.retention_interval = Duration::from_millis(20);
+    let (broker, topic) = Broker::trimming(|topic| {
+        topic.message_expiry = Some(IggyExpiry::ExpireDuration(Duration::from_secs(2).into()));
     })
     .await;
-    let topic = broker.missing_topic().await;
-    topic.client.create_stream(&topic.stream).await.unwrap();
-    let options = TopicCreateOptions {
-        partitions_count: Some(1),
-        message_expiry: Some(IggyExpiry::ExpireDuration(Duration::from_secs(2).into())),
-        ..TopicCreateOptions::default()
-    };
-    topic
-        .client
-        .create_topic(&topic.stream_id(), &topic.name, &options)
-        .await
-        .unwrap();
     let mut reader = Reader::start(&broker.iggy(), &[topic.input(GROUP)]).await;
     topic.send(0, numbered(0..100)).await;
     let before = reader.next().await;

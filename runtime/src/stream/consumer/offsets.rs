@@ -4,9 +4,10 @@
 //! Iggy takes and forgets an offset of a group only for a member that owns the partition. Whoever moves a group therefore becomes its
 //! only member meanwhile, and is refused where there is another: that one would go on where it is and store what it has read.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+mod reset;
 
-use iggy_connector_message::TopicMetadata;
+use std::{collections::HashSet, time::Duration};
+
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -16,9 +17,11 @@ use super::{
     starts::Starts,
 };
 use crate::{
-    config::spec::{self, StartFrom},
+    config::spec,
     pipeline::{Failure, StateStore},
 };
+
+pub use reset::{Move, NotMoved, Place, Reset, Selection};
 
 /// How long the only member may have to wait until every partition is its own.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,14 +37,6 @@ pub struct Offsets {
     names: Vec<String>,
 }
 
-/// A partition as a group reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub topic: Arc<TopicMetadata>,
-    pub group: Arc<str>,
-    pub partition: u32,
-}
-
 /// Where a group stands in one partition.
 #[derive(Clone, Debug)]
 pub struct Standing {
@@ -52,93 +47,6 @@ pub struct Standing {
     pub head: Option<u64>,
     /// Messages that are there and not settled.
     pub lag: u64,
-}
-
-/// Which partitions are meant: all, as far as nothing is said.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    pub stream: Option<String>,
-    pub topic: Option<String>,
-    pub partition: Option<u32>,
-}
-
-/// Where reading is to go on.
-#[derive(Clone, Debug)]
-pub enum Reset {
-    /// In these partitions at this place. What lies outside of a partition is drawn to its first or its next message.
-    To(StartFrom, Selection),
-    /// Everywhere as `start_from` says, as if the sink had never run.
-    Forget,
-}
-
-/// What a reset does to one partition.
-#[derive(Clone, Debug)]
-pub struct Move {
-    pub place: Place,
-    /// The offset of the next message to be read, before and after.
-    pub from: u64,
-    pub to: u64,
-}
-
-/// Why nothing, or not everything, was moved.
-#[derive(Debug, thiserror::Error)]
-pub enum NotMoved {
-    /// Somebody else reads in the group.
-    #[error("{0}")]
-    InUse(String),
-    /// What was selected is not there.
-    #[error("{0}")]
-    Unknown(String),
-    #[error("{0}")]
-    Failed(Failure),
-    /// It broke off: what was to be moved before `done` is moved, and perhaps that one.
-    #[error("{failure}")]
-    Partly { failure: Failure, done: usize },
-    /// What the sink has saved could not be forgotten.
-    #[error("{0}")]
-    State(Failure),
-}
-
-impl From<Failure> for NotMoved {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl Selection {
-    fn is_all(&self) -> bool {
-        self.stream.is_none() && self.topic.is_none() && self.partition.is_none()
-    }
-
-    fn has(&self, topic: &TopicMetadata, partition: u32) -> bool {
-        let is =
-            |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|it| it == name);
-        is(&self.stream, &topic.stream)
-            && is(&self.topic, &topic.topic)
-            && self.partition.is_none_or(|wanted| wanted == partition)
-    }
-}
-
-impl Move {
-    /// Messages that will be read again.
-    pub fn replayed(&self) -> u64 {
-        self.from.saturating_sub(self.to)
-    }
-
-    /// Messages that will not be read.
-    pub fn skipped(&self) -> u64 {
-        self.to.saturating_sub(self.from)
-    }
-
-    /// The same the other way round.
-    #[must_use]
-    pub fn back(&self) -> Self {
-        Self {
-            place: self.place.clone(),
-            from: self.to,
-            to: self.from,
-        }
-    }
 }
 
 /// What is known of a partition.
@@ -200,7 +108,7 @@ impl Offsets {
             for id in 0..*partitions {
                 let look = self.look(starts, member, id).await?;
                 standings.push(Standing {
-                    place: place(member, id),
+                    place: Place::new(member, id),
                     committed: look.committed,
                     head: look.extent.head(),
                     lag: look.extent.next - look.position,
@@ -230,7 +138,7 @@ impl Offsets {
                 };
                 let to = look.extent.find(&self.client, member, id, goal).await?;
                 moves.push(Move {
-                    place: place(member, id),
+                    place: Place::new(member, id),
                     from: look.position,
                     to: to.max(look.extent.first),
                 });
@@ -431,36 +339,6 @@ impl Offsets {
             any(stream),
             any(topic)
         ))
-    }
-}
-
-impl Reset {
-    fn concerns(&self, member: &Member, id: u32) -> bool {
-        match self {
-            Self::To(_, selection) => selection.has(&member.topic, id),
-            Self::Forget => true,
-        }
-    }
-}
-
-impl Place {
-    fn is_of(&self, member: &Member) -> bool {
-        self.topic == member.topic && *self.group == *member.group
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TopicMetadata { stream, topic } = &*self.topic;
-        write!(f, "partition {} of {stream}/{topic}", self.partition)
-    }
-}
-
-fn place(member: &Member, partition: u32) -> Place {
-    Place {
-        topic: member.topic.clone(),
-        group: member.group.as_str().into(),
-        partition,
     }
 }
 
