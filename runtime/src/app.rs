@@ -27,6 +27,10 @@ use crate::{
 /// What is kept of the shutdown's time for closing libraries and the API after the connectors, and once more for the broker.
 const CLOSING_SHARE: u32 = 10;
 
+/// Signals that come so soon after the first are the same one: who passes on what it is sent, as `timeout` does, may send it to the daemon
+/// and to its whole group.
+const SAME: Duration = Duration::from_millis(200);
+
 /// A daemon whose connectors have been started.
 pub struct App {
     supervisor: Supervisor,
@@ -59,7 +63,7 @@ pub async fn run(loaded: Loaded, levels: Levels) -> Result<bool, String> {
     tokio::select! {
         biased;
         drained = app.stop() => Ok(drained),
-        signal = signals.next() => {
+        signal = signals.second() => {
             warn!(signal, "exiting at once; what was in flight is delivered again");
             Ok(false)
         }
@@ -264,6 +268,17 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+
+    /// The next one after the first, which has just come.
+    async fn second(&mut self) -> &'static str {
+        let first = Instant::now();
+        loop {
+            let signal = self.next().await;
+            if first.elapsed() >= SAME {
+                return signal;
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use harness::{
     daemon::{Daemon, Home},
     ledger,
 };
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// A source that numbers its messages for ever, and a sink that writes them down.
@@ -398,7 +399,7 @@ async fn a_sink_that_hangs_is_given_up_and_the_others_lose_nothing() {
     assert!(text.contains("use a fresh copy"), "{text}");
     // The blocked threads of the first copy end with the process.
     let mut daemon = daemon;
-    daemon.signal(rustix::process::Signal::INT);
+    daemon.signal(Signal::INT);
     daemon.ended().await;
 }
 
@@ -421,7 +422,7 @@ async fn a_sink_that_hangs_takes_commands_and_follows_when_it_is_given_up() {
     daemon.ask(SINK, "resume", "running").await;
     let all = finish(&home, &daemon, "ledger").await;
     assert_all_are_in(&home, "ledger", all);
-    daemon.signal(rustix::process::Signal::INT);
+    daemon.signal(Signal::INT);
     daemon.ended().await;
 }
 
@@ -499,6 +500,28 @@ async fn an_unhealthy_sink_is_restarted_or_stopped_as_it_is_configured() {
 }
 
 #[tokio::test]
+async fn signals_that_come_together_are_one_and_everything_is_drained() {
+    let home = Home::new(CONFIG);
+    let mut daemon = home.start().await;
+    let met = at_least("messages_processed", 100);
+    daemon.wait_for_stats("lines", met).await;
+    // As from a program that passes on what its whole group has been sent. Both are there when it goes on.
+    for both in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        daemon.signal(both);
+    }
+    assert_eq!(
+        daemon.ended().await.code(),
+        Some(0),
+        "{}",
+        daemon.stderr().text()
+    );
+    let daemon = home.start().await;
+    let all = finish(&home, &daemon, "ledger").await;
+    assert_eq!(written(&home, "ledger"), (0..all).collect::<Vec<_>>());
+    daemon.interrupt().await;
+}
+
+#[tokio::test]
 async fn past_its_deadline_the_end_is_forced_and_a_second_signal_ends_at_once() {
     let config = CONFIG.replace("consume_timeout = \"1s\"", "consume_timeout = \"1h\"");
     for (timeout, signals) in [("1s", 1), ("1h", 2)] {
@@ -510,15 +533,27 @@ async fn past_its_deadline_the_end_is_forced_and_a_second_signal_ends_at_once() 
         daemon.wait_for_stats("lines", met).await;
         // From here on the sink waits in the middle of a batch.
         once(&home.path().join("sink_deed"), "wait").await;
-        daemon.signal(rustix::process::Signal::TERM);
+        daemon.signal(Signal::TERM);
         daemon
             .stderr()
             .wait_for("a second signal exits at once")
             .await;
-        if signals == 2 {
-            daemon.signal(rustix::process::Signal::TERM);
-        }
-        assert_eq!(daemon.ended().await.code(), Some(1));
+        let pid = daemon.pid();
+        let insisted = async {
+            if signals == 1 {
+                std::future::pending::<()>().await;
+            }
+            // One that comes with the first is not a second one.
+            loop {
+                signal(pid, Signal::TERM);
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = daemon.ended() => ended,
+            () = insisted => unreachable!(),
+        };
+        assert_eq!(ended.code(), Some(1));
         daemon.output_closed().await;
         let text = daemon.stderr().text();
         let said = if signals == 2 {
@@ -538,6 +573,11 @@ async fn once(deed: &Path, does: &str) {
         assert!(tokio::time::Instant::now() < deadline, "{does}");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 fn write(path: &Path, text: &str) {
