@@ -439,4 +439,5 @@ async fn a_shutdown_ends_every_connection_quickly() {
     assert_eq!(unfinished.ask(&[]).await, None);
     // Answered empty if the poll was held already, refused if it came too late.
     let _ = timeout(PATIENCE, polling).await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
 }

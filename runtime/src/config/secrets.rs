@@ -270,7 +270,7 @@ mod tests {
             assert!(secrets.hide(&text).ends_with(" ***"), "{piece}");
         }
         // A product of the lengths would take many minutes.
-        assert!(began.elapsed().as_secs() < 300, "{:?}", began.elapsed());
+        assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     }
 
     #[test]

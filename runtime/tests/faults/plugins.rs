@@ -188,10 +188,9 @@ async fn a_plugin_that_goes_wrong_harms_nobody_else() {
         latencies.sort();
         let median = latencies[latencies.len() / 2];
         let longest = latencies[latencies.len() - 1];
-        let most = latencies[latencies.len() * 99 / 100];
         assert!(
-            median < PROMISED && most < 10 * PROMISED,
-            "{deed}: half of the answers of the API took up to {median:?}, 99 of 100 up to {most:?}, one took {longest:?}"
+            median < PROMISED && longest < 10 * PROMISED,
+            "{deed}: half of the answers of the API took up to {median:?}, one took {longest:?}"
         );
         let lines = flow.taken().len() + run.scaled(500, 20_000);
         flow.written(lines).await;

@@ -85,7 +85,8 @@ impl Broker {
         })
         .await;
         let topic = broker.missing_topic().await;
-        topic.create_with(1, limit).await;
+        topic.client.create_stream(&topic.stream).await.unwrap();
+        topic.create_limited(1, limit).await;
         (broker, topic)
     }
 
@@ -138,12 +139,8 @@ impl Home {
 
 impl Topic {
     pub async fn create(&self, partitions: u32) {
-        self.create_with(partitions, |_| ()).await;
-    }
-
-    async fn create_with(&self, partitions: u32, limit: impl FnOnce(&mut TopicCreateOptions)) {
         self.client.create_stream(&self.stream).await.unwrap();
-        self.create_limited(partitions, limit).await;
+        self.create_in_stream(partitions).await;
     }
 
     pub async fn create_in_stream(&self, partitions: u32) {

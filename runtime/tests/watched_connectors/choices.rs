@@ -1,14 +1,12 @@
 //! What is chosen over the API while the daemon looks for changes.
 
-use std::{fs, time::Duration};
-
-use tokio::time::{Instant, sleep};
+use std::fs;
 
 use super::{
-    harness::daemon::{Daemon, PATIENCE},
+    harness::daemon::Daemon,
     site::{
         PATH, Watched, activated, ask, changes, document, has_status, is_looked_at,
-        nothing_is_lost_repeated_or_moved, sink, writes, written,
+        nothing_is_lost_repeated_or_moved, sink, writes, writes_behind, written,
     },
 };
 
@@ -65,12 +63,7 @@ async fn what_is_changed_back_between_two_looks_is_followed() {
     activated(&daemon, 0, "").await;
     watched.rename("a.toml", &sink("a"));
     // It may have been seen to be changed back already.
-    let has_written = || written(home).1.contains(&"edited".to_owned());
-    let deadline = Instant::now() + PATIENCE;
-    while !has_written() {
-        assert!(Instant::now() < deadline, "{}", daemon.stderr().text());
-        sleep(Duration::from_millis(10)).await;
-    }
+    writes_behind(0, home, &daemon, "edited").await;
     writes(home, &daemon, "a").await;
     nothing_is_lost_repeated_or_moved(home, &daemon).await;
     daemon.interrupt().await;

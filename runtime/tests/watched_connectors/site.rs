@@ -104,7 +104,12 @@ pub fn written(home: &Home) -> (Vec<u64>, Vec<String>) {
 
 /// Waits until lines with this token are written, from now on.
 pub async fn writes(home: &Home, daemon: &Daemon, token: &str) {
-    let (before, deadline) = (written(home).1.len(), Instant::now() + PATIENCE);
+    writes_behind(written(home).1.len(), home, daemon, token).await;
+}
+
+/// Waits until lines with this token stand behind the first so many.
+pub async fn writes_behind(before: usize, home: &Home, daemon: &Daemon, token: &str) {
+    let deadline = Instant::now() + PATIENCE;
     while !written(home).1[before..].iter().any(|it| it == token) {
         assert!(Instant::now() < deadline, "{}", daemon.stderr().text());
         sleep(Duration::from_millis(10)).await;
